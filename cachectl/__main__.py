@@ -1,0 +1,6 @@
+"""`python -m cachectl` is `cachectl`."""
+
+from cachectl.main import main
+
+if __name__ == "__main__":
+    main()

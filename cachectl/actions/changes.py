@@ -1,0 +1,242 @@
+"""What can be done to a key: each change knows its commands, its replies, and how to look whether
+it has happened.
+
+A change is a value that goes into run.json and comes back from there, so that a run can be resumed
+by another process. Whatever is random in it is derived from the run and the key, so that doing it
+again does the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from typing import Any, ClassVar, Protocol
+
+from cachectl.errors import DamagedError
+from cachectl.model import NEVER, KeyCopy
+from cachectl.server.locks import OWN_PREFIX
+from cachectl.server.logical import Command
+from cachectl.server.resp import ReplyError
+from cachectl.server.slots import slot_of
+
+
+class Outcome(StrEnum):
+    """What became of one key."""
+
+    DONE = "done"
+    GONE = "gone"  # it was not there any more
+    CHANGED = "changed"  # it kept being written, or is not what the plan saw
+    REFUSED = "refused"  # the server did not take the command
+    UNKNOWN = "unknown"  # the reply was lost, and looking does not tell whose work it was
+
+
+class Change(Protocol):
+    """One kind of change.
+
+    name: in run.json; verb: for people; copies_value: whether the archive needs the value or only
+    the TTL; needs: the commands that the login must be allowed to run.
+    """
+
+    name: ClassVar[str]
+    verb: ClassVar[str]
+    copies_value: ClassVar[bool]
+    needs: ClassVar[tuple[str, ...]]
+
+    def archived(self, copy: KeyCopy) -> KeyCopy:
+        """Return the copy as the archive keeps it."""
+        ...
+
+    def command(self, copy: KeyCopy, now: int) -> Command:
+        """Return the command that changes this key. now: by the server's clock, Unix ms."""
+        ...
+
+    def outcome(self, reply: Any) -> Outcome:
+        """Return what the command's reply says."""
+        ...
+
+    def probe(self, copy: KeyCopy) -> Command | None:
+        """Return the command that `happened` needs the reply of, if any."""
+        ...
+
+    def happened(self, copy: KeyCopy, current: KeyCopy | None, reply: Any) -> bool:
+        """Return whether the change of `copy` was made although its reply was lost.
+
+        current: what the key is now, None for gone; reply: to the probe.
+        """
+        ...
+
+
+def _done_if_one(reply: Any) -> Outcome:
+    if isinstance(reply, ReplyError):
+        return Outcome.REFUSED
+    return Outcome.DONE if reply == 1 else Outcome.GONE
+
+
+@dataclass(frozen=True, slots=True)
+class Unlink:
+    """Remove the key; its memory is freed in the background."""
+
+    name: ClassVar[str] = "unlink"
+    verb: ClassVar[str] = "removed"
+    copies_value: ClassVar[bool] = True
+    needs: ClassVar[tuple[str, ...]] = ("UNLINK",)
+
+    def archived(self, copy: KeyCopy) -> KeyCopy:
+        """As it was looked at."""
+        return copy
+
+    def command(self, copy: KeyCopy, now: int) -> Command:
+        """UNLINK key."""
+        del now
+        return "UNLINK", copy.key
+
+    def outcome(self, reply: Any) -> Outcome:
+        """1: removed; 0: it had expired in between."""
+        return _done_if_one(reply)
+
+    def probe(self, copy: KeyCopy) -> None:
+        """Nothing: that it is gone says enough."""
+        del copy
+
+    def happened(self, copy: KeyCopy, current: KeyCopy | None, reply: Any) -> bool:
+        """It is not there any more."""
+        del copy, reply
+        return current is None
+
+
+@dataclass(frozen=True, slots=True)
+class Expire:
+    """Let the key expire after `after` and up to `spread` milliseconds more, or when it would.
+
+    seed: of the run, from which each key's part of the spread follows.
+    """
+
+    after: int
+    spread: int = 0
+    seed: str = ""
+    name: ClassVar[str] = "expire"
+    verb: ClassVar[str] = "set to expire"
+    copies_value: ClassVar[bool] = False
+    needs: ClassVar[tuple[str, ...]] = ("PEXPIREAT",)
+
+    def archived(self, copy: KeyCopy) -> KeyCopy:
+        """As it was looked at."""
+        return copy
+
+    def ttl(self, key: bytes) -> int:
+        """Return the key's new TTL in milliseconds."""
+        return max(1, self.after + round(self.spread * _fraction(self.seed, key)))
+
+    def command(self, copy: KeyCopy, now: int) -> Command:
+        """PEXPIREAT key time: never later than the key would expire anyway."""
+        expires_at = now + self.ttl(copy.key)
+        if copy.expires_at != NEVER:
+            expires_at = min(expires_at, copy.expires_at)
+        return "PEXPIREAT", copy.key, expires_at
+
+    def outcome(self, reply: Any) -> Outcome:
+        """1: set; 0: it is gone."""
+        return _done_if_one(reply)
+
+    def probe(self, copy: KeyCopy) -> None:
+        """Nothing: the TTL says enough."""
+        del copy
+
+    def happened(self, copy: KeyCopy, current: KeyCopy | None, reply: Any) -> bool:
+        """Its TTL is not the one that it had."""
+        del reply
+        return current is not None and ttl_differs(copy.expires_at, current.expires_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """Move the key to a quarantine name in the same slot, where nobody reads it."""
+
+    run: str
+    name: ClassVar[str] = "rename"
+    verb: ClassVar[str] = "moved to quarantine"
+    copies_value: ClassVar[bool] = False
+    needs: ClassVar[tuple[str, ...]] = ("RENAMENX",)
+
+    def archived(self, copy: KeyCopy) -> KeyCopy:
+        """The data stays in the server; where follows from the run."""
+        return replace(copy, how="renamed")
+
+    def target(self, key: bytes) -> bytes:
+        """Return the key's name in quarantine."""
+        return sibling(key, OWN_PREFIX + b"quarantine:" + self.run.encode() + b":")
+
+    def command(self, copy: KeyCopy, now: int) -> Command:
+        """RENAMENX key target."""
+        del now
+        return "RENAMENX", copy.key, self.target(copy.key)
+
+    def outcome(self, reply: Any) -> Outcome:
+        """1: moved; an error that says so: it is gone."""
+        if isinstance(reply, ReplyError) and "no such key" in reply.text.lower():
+            return Outcome.GONE
+        return Outcome.DONE if reply == 1 else Outcome.REFUSED
+
+    def probe(self, copy: KeyCopy) -> Command:
+        """EXISTS target."""
+        return "EXISTS", self.target(copy.key)
+
+    def happened(self, copy: KeyCopy, current: KeyCopy | None, reply: Any) -> bool:
+        """It is in quarantine."""
+        del copy, current
+        return bool(reply == 1)
+
+
+CHANGES: dict[str, type[Any]] = {cls.name: cls for cls in (Unlink, Expire, Rename)}
+"""Name in run.json → class. A new kind of change is one class and one entry."""
+
+
+def change_to_json(change: Any) -> dict[str, Any]:
+    """Return a change as run.json keeps it."""
+    return {"name": change.name, **asdict(change)}
+
+
+def change_from_json(facts: Mapping[str, Any]) -> Change:
+    """Return the change that run.json keeps. Raises DamagedError."""
+    fields = dict(facts)
+    try:
+        change: Change = CHANGES[fields.pop("name")](**fields)
+    except (KeyError, TypeError) as error:
+        raise DamagedError("run.json names a change that this cachectl does not know") from error
+    return change
+
+
+def sibling(key: bytes, prefix: bytes) -> bytes:
+    """Return a name that begins with `prefix`, belongs to `key`'s slot, and is different for each.
+
+    A key with a hash tag keeps it; another one becomes the tag. Only a key whose braces would cut
+    such a tag short needs a number that is looked for.
+    """
+    slot = slot_of(key)
+    for candidate in (prefix + key, prefix + b"{" + key + b"}"):
+        if slot_of(candidate) == slot:
+            return candidate
+    digest = hashlib.sha256(key).hexdigest().encode()
+    number = 0
+    while slot_of(candidate := b"%b%b:%d" % (prefix, digest, number)) != slot:
+        number += 1
+    return candidate
+
+
+def _fraction(seed: str, key: bytes) -> float:
+    """Return a number from 0 to 1 that looks random and is always the same for seed and key."""
+    digest = hashlib.blake2b(key, key=seed.encode()[:64], digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+TTL_SLACK = 2000
+"""Milliseconds that two readings of one expiry time may be apart: PTTL and TIME are two answers."""
+
+
+def ttl_differs(one: int, other: int) -> bool:
+    """Return whether two expiry times (Unix milliseconds or NEVER) are not the same."""
+    if NEVER in (one, other):
+        return one != other
+    return abs(one - other) > TTL_SLACK

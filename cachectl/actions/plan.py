@@ -1,0 +1,239 @@
+"""A plan: the keys that a change is meant for, on the disk, and what is known of them together.
+
+Memory holds the summary, whatever the number of keys: the keys go to a spool, page by page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from cachectl.actions.guards import Protection, digest_of_payload
+from cachectl.analysis.keyspace import KeyspaceAccumulator
+from cachectl.analysis.summary import KeyspaceSummary
+from cachectl.errors import PartialError
+from cachectl.model import NEVER, NO_TTL, Page, PlannedKey
+from cachectl.server.clock import ServerClock
+from cachectl.server.columns import Field
+from cachectl.server.handle import Server
+from cachectl.server.lanes import Lanes
+from cachectl.server.named import NamedKeys
+from cachectl.server.pace import Pace, RateCap
+from cachectl.server.scan import Restarted, Scan, ScanRequest
+from cachectl.server.scan_types import Progress, ScanOutcome
+from cachectl.server.transaction import GIANT
+from cachectl.storage.spool import SpoolWriter, create_plan
+
+_SAMPLES = 10
+_RESTARTS = 3
+RECENT = (60, 600, 3600)
+"""Seconds of idle time below which a key counts as read in the last minute, ten minutes, hour."""
+
+
+@dataclass(slots=True)
+class Meant:
+    """What a plan says of its keys.
+
+    keys, size: how many, and their MEMORY USAGE in bytes as far as it was asked for. summary: the
+    same by namespace; nodes: node → keys; samples: some names; recent: of RECENT, how many keys
+    were used since (None without idle times); total: keys in the database; missing: named keys
+    that are not there; digest: of the spool.
+    """
+
+    keys: int = 0
+    size: int = 0
+    summary: KeyspaceSummary | None = None
+    nodes: dict[str, int] = field(default_factory=dict)
+    samples: list[bytes] = field(default_factory=list)
+    recent: list[int] | None = None
+    total: int | None = None
+    seconds: float = 0.0
+    own_lookups: int = 0
+    unreadable: int = 0
+    missing: int = 0
+    digest: str = ""
+
+    def add(self, page: Page) -> None:
+        """Count the keys of a page."""
+        self.keys += len(page)
+        self.nodes[page.node] = self.nodes.get(page.node, 0) + len(page)
+        if page.sizes:
+            self.size += sum(size or 0 for size in page.sizes)
+        if len(self.samples) < _SAMPLES:
+            self.samples += page.keys[: _SAMPLES - len(self.samples)]
+        if page.idles:
+            counts = self.recent or [0] * len(RECENT)
+            for number, limit in enumerate(RECENT):
+                counts[number] += sum(1 for idle in page.idles if idle is not None and idle < limit)
+            self.recent = counts
+
+
+class Chooser(Protocol):
+    """Finds the keys that are meant: what to ask a scan for, and which keys of a page to take."""
+
+    def request(self, fields: Collection[Field]) -> ScanRequest:
+        """Return what to scan for: `fields`, and what choosing needs."""
+        ...
+
+    def choose(self, page: Page) -> Page:
+        """Return the keys of a page that are meant."""
+        ...
+
+    def check(self, outcome: ScanOutcome) -> None:
+        """Raise RefusedError when a condition could not be judged."""
+        ...
+
+
+@dataclass(slots=True)
+class Planner:
+    """Collects the keys of a plan into a spool.
+
+    fields: what to ask of each key besides what choosing needs: nothing for a quick removal,
+    everything for a dry run. named: the keys to take instead of scanning for them. guarded: keep
+    a digest of each value, by which a later run notices that it changed.
+    """
+
+    server: Server
+    chooser: Chooser
+    fields: frozenset[Field]
+    protection: Protection
+    named: Callable[[], Iterable[bytes]] | None = None
+    guarded: bool = False
+    on_progress: Callable[[Progress], None] | None = None
+
+    def collect(self, path: Path, header: dict[str, Any]) -> Meant:
+        """Write every key that is meant to a new spool at `path`. Return what they are.
+
+        Raises RefusedError for protected keys, PartialError when not every key could be looked at.
+        """
+        for _ in range(_RESTARTS):
+            with closing(create_plan(path, header)) as spool, Lanes(self.server) as lanes:
+                digests = Digests(lanes) if self.guarded else None
+                collector = Collector(spool, self.protection, self._clock(), digests)
+                if self.named is not None:
+                    self._look_up(self.named(), collector)
+                elif not self._scan(collector):
+                    path.unlink()  # a node began anew, and so must the spool
+                    continue
+                meant = collector.meant
+                meant.summary = collector.summary()
+                meant.digest = spool.end()
+                return meant
+        raise PartialError(
+            "the server changed hands again and again while its keys were read",
+            hint="try again when it has come to rest",
+            target=self.server.target.name,
+        )
+
+    def _clock(self) -> ServerClock:
+        return ServerClock.of(self.server.primaries[0].connection)
+
+    def _scan(self, collector: Collector) -> bool:
+        request = self.chooser.request(self.fields)
+        with Scan(self.server, request, self.on_progress) as scan:
+            for item in scan:
+                if isinstance(item, Restarted):
+                    return False
+                collector.add(self.chooser.choose(item))
+        outcome = scan.outcome
+        self.chooser.check(outcome)
+        if not outcome.complete:
+            raise PartialError(
+                "not every key could be looked at: " + "; ".join(outcome.errors),
+                hint="nothing was changed; try again when all nodes answer",
+                target=self.server.target.name,
+            )
+        meant = collector.meant
+        meant.total = sum(node.size_after or node.visited for node in outcome.nodes)
+        meant.own_lookups, meant.unreadable = outcome.hits, outcome.unreadable
+        return True
+
+    def _look_up(self, names: Iterable[bytes], collector: Collector) -> None:
+        request = self.chooser.request(self.fields)
+        limits = self.server.target.limits
+        pace = Pace.of(limits, request.pace or self.server.target.pace, RateCap(request.max_rate))
+        keys = NamedKeys(self.server, request.fields, pace)
+        for page in keys.pages(names):
+            collector.add(self.chooser.choose(page))
+        meant = collector.meant
+        meant.missing, meant.unreadable = keys.tally.vanished, keys.tally.unreadable
+        meant.own_lookups = keys.tally.hits
+        meant.total = sum(node.connection.call("DBSIZE") for node in self.server.primaries)
+
+
+class Collector:
+    """Takes the pages of keys that are meant: into a spool, and into a summary."""
+
+    def __init__(
+        self,
+        spool: SpoolWriter[PlannedKey],
+        protection: Protection,
+        clock: ServerClock,
+        digests: Digests | None = None,
+    ) -> None:
+        self.meant = Meant()
+        self._digests = digests
+        self._spool, self._protection, self._clock = spool, protection, clock
+        self._accumulator = KeyspaceAccumulator()
+
+    def add(self, page: Page) -> None:
+        """Take the keys of a page, but for our own. Raises RefusedError for protected ones."""
+        ours = [i for i, key in enumerate(page.keys) if self._protection.is_ours(key)]
+        if ours:
+            page = page.take([i for i in range(len(page)) if i not in set(ours)])
+        if not page.keys:
+            return
+        self._protection.check(page.keys)
+        guards = self._digests.of(page) if self._digests else [b""] * len(page)
+        for record, guard in zip(planned(page, self._clock.now()), guards, strict=True):
+            self._spool.add(replace(record, guard=guard) if guard else record)
+        self._accumulator.add(page)
+        self.meant.add(page)
+
+    def summary(self) -> KeyspaceSummary:
+        """Return what was taken, by namespace."""
+        return self._accumulator.result()
+
+
+class Digests:
+    """Reads digests of values. A giant's is left out: its type and TTL have to do."""
+
+    def __init__(self, lanes: Lanes) -> None:
+        self._lanes = lanes
+
+    def of(self, page: Page) -> list[bytes]:
+        """Return a digest for each key of the page, empty where there is none."""
+        sizes = page.sizes or [0] * len(page)
+        small = [i for i, size in enumerate(sizes) if (size or 0) <= GIANT]
+        digests = [b""] * len(page)
+        by_node: dict[str, list[int]] = {}
+        for i in small:
+            by_node.setdefault(self._lanes.server.node_of(page.keys[i]).name, []).append(i)
+        for indexes in by_node.values():
+            lane = self._lanes.lane(self._lanes.server.node_of(page.keys[indexes[0]]))
+            payloads = lane.pipeline(("DUMP", page.keys[i]) for i in indexes)
+            for i, payload in zip(indexes, payloads, strict=True):
+                if isinstance(payload, bytes):
+                    digests[i] = digest_of_payload(payload)
+        return digests
+
+
+def planned(page: Page, now: int) -> Iterator[PlannedKey]:
+    """Yield the records of a page. now: Unix milliseconds, from which TTLs count."""
+    for i, key in enumerate(page.keys):
+        ttl = page.ttls[i] if page.ttls else NO_TTL
+        yield PlannedKey(
+            key,
+            page.types[i] if page.types else "",
+            NEVER if ttl < 0 else now + ttl,
+            (page.sizes[i] or 0) if page.sizes else 0,
+            _or_unknown(page.idles, i),
+        )
+
+
+def _or_unknown(column: list[int | None] | None, i: int) -> int:
+    value = column[i] if column else None
+    return -1 if value is None else value

@@ -1,0 +1,132 @@
+"""What every command receives: the root options, the terminal, and the ways to use them.
+
+A command reads like a paragraph: words in, one call, one report out.
+
+    def scan(ctx: typer.Context, output: options.Output = None) -> None:
+        app = context(ctx)
+        with app.server() as server:
+            ...
+        app.finish(view(result), output)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import typer
+
+from cachectl.cli.options import FailOn, OutputFormat
+from cachectl.errors import EXIT_FINDINGS, EXIT_PARTIAL
+from cachectl.output.terminal import Terminal
+
+if TYPE_CHECKING:
+    from cachectl.config.target import Target
+    from cachectl.output.progress import Progress
+    from cachectl.output.report import Report, RowStream
+    from cachectl.server.connect import Server
+    from cachectl.server.gate import Gate
+
+
+@dataclass(slots=True)
+class App:
+    """The root options and the world. Tests make one with a Terminal of their own."""
+
+    profile: str | None = None
+    url: str | None = None
+    timeout: float | None = None
+    terminal: Terminal = field(default_factory=Terminal.of_process)
+    _target: Target | None = None
+
+    @property
+    def target(self) -> Target:
+        """The server that --profile, --url or the environment name. Raises ConfigError."""
+        if self._target is None:
+            from cachectl.config.locate import resolve
+
+            self._target = resolve(
+                profile=self.profile,
+                url=self.url,
+                timeout=self.timeout,
+                environ=self.terminal.environ,
+            )
+        return self._target
+
+    def use(self, target: Target) -> None:
+        """Talk to this server, whatever the options and the environment name."""
+        self._target = target
+
+    @contextmanager
+    def server(self) -> Iterator[Server]:
+        """Connect to the target, and close it at the end. Raises CannotConnectError."""
+        from cachectl.server.connect import open_server
+        from cachectl.server.gate import OpenGate
+
+        def gate(run_id: str, address: str) -> Gate:
+            from cachectl.storage.lookups import job_count
+
+            return job_count(run_id, address) or OpenGate()
+
+        with self.progress("waiting for the server to load its data", unit="%") as progress:
+            server = open_server(
+                self.target,
+                on_loading=lambda percent, _eta: progress.update(percent or 0, 100),
+            )
+        server.gates = gate
+        with server:
+            for warning in server.warnings:
+                self.terminal.warn(warning)
+            yield server
+
+    def progress(self, title: str, *, unit: str = "keys") -> Progress:
+        """Return a progress bar on stderr."""
+        from cachectl.output.progress import Progress
+
+        return Progress(self.terminal, title, unit=unit)
+
+    def show(self, report: Report, output: OutputFormat | None = None) -> None:
+        """Write a report in the chosen format."""
+        from cachectl.output.show import Format, show
+
+        show(report, Format(output) if output else None, self.terminal)
+
+    def stream(self, rows: RowStream, output: OutputFormat | None = None) -> None:
+        """Write rows while they come, in the chosen format."""
+        from cachectl.output.show import Format, stream
+
+        stream(rows, Format(output) if output else None, self.terminal)
+
+    def finish(
+        self,
+        report: Report,
+        output: OutputFormat | None = None,
+        fail_on: FailOn = FailOn.NONE,
+    ) -> None:
+        """Write a report and end with the exit code that its findings and gaps ask for."""
+        self.show(report, output)
+        self.end(report, fail_on)
+
+    def end(self, report: Report, fail_on: FailOn = FailOn.NONE) -> None:
+        """End with the exit code that a report which is shown asks for."""
+        if report.partial:
+            raise typer.Exit(EXIT_PARTIAL)
+        if fail_on is not FailOn.NONE and any(
+            str(finding.severity) in _AT_LEAST[fail_on] for finding in report.findings
+        ):
+            raise typer.Exit(EXIT_FINDINGS)
+
+
+_AT_LEAST: dict[FailOn, tuple[str, ...]] = {
+    FailOn.INFO: ("info", "warning", "critical"),
+    FailOn.WARNING: ("warning", "critical"),
+    FailOn.CRITICAL: ("critical",),
+}
+
+
+def context(ctx: typer.Context) -> App:
+    """Return the App that the root callback, or a test, has put on the context."""
+    app = ctx.obj
+    assert isinstance(app, App)  # noqa: S101 - the root callback sets nothing else
+    return app

@@ -1,0 +1,362 @@
+"""`cachectl invalidate`: remove keys so that they can be put back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cachectl.cli import options, selectors
+from cachectl.cli.context import context
+from cachectl.cli.default import DefaultGroup
+from cachectl.cli.invalidating import (
+    Job,
+    KeyFormat,
+    Mode,
+    ask,
+    carry_out,
+    change_maker,
+    check_archive_fits,
+    check_rights,
+    in_words,
+    named_keys,
+    new_run,
+    seconds_of,
+    trail_of,
+    with_tags,
+)
+from cachectl.errors import UsageError
+
+if TYPE_CHECKING:
+    from cachectl.analysis.selection import Selection
+    from cachectl.storage.runs import RunDirectory
+
+app = typer.Typer(cls=DefaultGroup, rich_markup_mode=None, no_args_is_help=True)
+
+
+NoArchive = Annotated[
+    bool, typer.Option("--no-archive", help="Keep no copies: what is removed stays removed")
+]
+MaxKeys = Annotated[
+    int | None,
+    typer.Option("--max-keys", min=0, help="Refuse to change more keys [default: the profile's]"),
+]
+MaxPercent = Annotated[
+    float | None,
+    typer.Option(
+        "--max-percent",
+        min=0,
+        max=100,
+        help="Refuse to change a larger share of all keys [default: the profile's]",
+    ),
+]
+Syslog = Annotated[bool, typer.Option("--syslog", help="Write the audit line to syslog as well")]
+AuditStream = Annotated[
+    str | None,
+    typer.Option("--audit-stream", metavar="KEY", help="Add the audit line to a stream, too"),
+]
+
+
+@app.command("keys")
+@selectors.selecting
+def invalidate(
+    ctx: typer.Context,
+    selection: Selection,
+    key: Annotated[
+        list[str] | None, typer.Option("--key", metavar="KEY", help="This key; can be repeated")
+    ] = None,
+    keys_from: Annotated[
+        Path | None,
+        typer.Option("--keys-from", metavar="FILE", help="The keys in a file, - for stdin"),
+    ] = None,
+    keys_format: Annotated[
+        KeyFormat, typer.Option("--keys-format", help="How the file lists them")
+    ] = KeyFormat.LINES,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option("--tag", metavar="SET", help="The keys in a tag set, which is trimmed too"),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every key; still bounded by --max-percent")
+    ] = False,
+    mode: Annotated[Mode, typer.Option("--mode", help="Remove, let expire, or quarantine")] = (
+        Mode.UNLINK
+    ),
+    in_: Annotated[
+        str, typer.Option("--in", metavar="DURATION", help="With --mode expire: the new TTL")
+    ] = "30s",
+    spread: Annotated[
+        str, typer.Option(metavar="DURATION", help="With --mode expire: spread TTLs over this")
+    ] = "0s",
+    dry_run: options.DryRun = False,
+    plan: Annotated[
+        Path | None,
+        typer.Option("--plan", metavar="FILE", help="Save the dry run, for `invalidate apply`"),
+    ] = None,
+    valid_for: Annotated[
+        str, typer.Option(metavar="DURATION", help="With --plan: how long it may be applied")
+    ] = "1d",
+    no_archive: NoArchive = False,
+    max_keys: MaxKeys = None,
+    max_percent: MaxPercent = None,
+    yes: options.Yes = False,
+    confirm: options.Confirm = None,
+    pace: options.Pace = None,
+    rate: options.Rate = None,
+    syslog: Syslog = False,
+    audit_stream: AuditStream = None,
+    output: options.Output = None,
+) -> None:
+    """Remove keys, so that `cachectl undo` can put them back.
+
+    Every key is copied to a local archive, with its TTL, before it is removed.
+
+    Examples:
+
+      cachectl invalidate 'product:*' --dry-run
+
+      cachectl invalidate 'product:*' --type hash --idle-over 1h --yes
+
+      cachectl invalidate --tag tag:product:42 --yes
+
+      cachectl invalidate 'user:*' --mode expire --in 30s --spread 5m
+
+      cachectl -p prod invalidate 'tmp:*' --plan tmp.plan
+
+      cachectl -p prod invalidate apply tmp.plan --yes --confirm prod
+
+    A key that is named like a command is meant by --key.
+    """
+    import os
+
+    from cachectl.actions.guards import Allowance
+    from cachectl.actions.run import Settings
+
+    app = context(ctx)
+    named = named_keys(app, key, keys_from, keys_format)
+    if not (selection.conditions or named or tag or everything):
+        raise UsageError("say which keys: a PATTERN, an option, or --all for every key")
+    settings = Settings(not no_archive, False, pace.value if pace else None, rate)
+    with app.server() as server, selectors.Chooser(server, selection, pace=pace, rate=rate) as one:
+        job = Job(
+            app,
+            server,
+            one,
+            settings,
+            Allowance(max_keys, max_percent),
+            in_words(selection, key, keys_from, tag),
+            change_maker(mode, in_, spread),
+            with_tags(server, named, tag or (), whole=not selection.conditions),
+            tuple(os.fsencode(one) for one in tag or ()),
+        )
+        if dry_run or plan:
+            job.show_plan(plan, seconds_of("--valid-for", valid_for), output)
+        else:
+            job.run(trail_of(syslog, audit_stream), output, yes=yes, confirm=confirm)
+
+
+@app.command()
+def apply(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A plan that `invalidate --plan` has saved")],
+    no_archive: NoArchive = False,
+    max_keys: MaxKeys = None,
+    max_percent: MaxPercent = None,
+    yes: options.Yes = False,
+    confirm: options.Confirm = None,
+    pace: options.Pace = None,
+    rate: options.Rate = None,
+    syslog: Syslog = False,
+    audit_stream: AuditStream = None,
+    output: options.Output = None,
+) -> None:
+    """Do what a saved plan says. Keys that have changed since are left alone.
+
+    Example:
+
+      cachectl -p prod invalidate apply tmp.plan --yes --confirm prod
+    """
+    from cachectl.actions.guards import Allowance, check_amount, check_target
+    from cachectl.actions.planfile import open_plan
+    from cachectl.actions.run import Settings, describe
+    from cachectl.storage.runs import Runs
+
+    app = context(ctx)
+    settings = Settings(not no_archive, True, pace.value if pace else None, rate)
+    with app.server() as server:
+        check_target(server)
+        plan = open_plan(file, server, app.terminal.now())
+        with new_run(Runs()) as run:
+            change = plan.change_for(run.id)
+            check_rights(server, change, settings, plan.tags)
+            meant = plan.copy_to(run.plan)
+            check_amount(server, meant.keys, meant.total, Allowance(max_keys, max_percent))
+            check_archive_fits(server, meant.size, change, settings)
+            ask(app, server, meant, change, settings, yes, confirm)
+            words = [f"plan {file}", *plan.words]
+            facts = describe(
+                server,
+                run,
+                change,
+                settings,
+                meant,
+                words,
+                plan.tags,
+            )
+            carry_out(app, server, run, facts, trail_of(syslog, audit_stream), output)
+
+
+@app.command("resume")
+def resume_run(
+    ctx: typer.Context,
+    run: Annotated[str, typer.Argument(help="The run's name, the beginning of it, or last")],
+    syslog: Syslog = False,
+    audit_stream: AuditStream = None,
+    output: options.Output = None,
+) -> None:
+    """Go on with a run that was stopped. It ends as if nothing had happened.
+
+    Example:
+
+      cachectl -p prod invalidate resume last
+    """
+    from cachectl.actions.guards import check_target
+    from cachectl.actions.run import resume
+    from cachectl.storage.runs import Runs
+
+    app = context(ctx)
+    directory = Runs().find(run)
+    with app.server() as server:
+        check_target(server)
+        carry_out(
+            app, server, directory, directory.load(), trail_of(syslog, audit_stream), output, resume
+        )
+
+
+@app.command()
+def runs(ctx: typer.Context, limit: options.Limit = 20, output: options.Output = None) -> None:
+    """List the runs of this machine, newest first.
+
+    Example:
+
+      cachectl invalidate runs -o json
+    """
+    from itertools import islice
+
+    from cachectl.errors import DamagedError
+    from cachectl.storage.runs import Runs
+    from cachectl.views.invalidate import runs_report
+
+    app = context(ctx)
+    found: list[tuple[dict[str, Any], int]] = []
+    for run in islice(Runs().all(), limit):
+        try:
+            found.append((run.load(), run.size))
+        except DamagedError:
+            found.append(({"id": run.id, "state": "damaged"}, run.size))
+    app.finish(runs_report(found), output)
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    run: Annotated[str, typer.Argument(help="The run's name, the beginning of it, or last")],
+    output: options.Output = None,
+) -> None:
+    """Show what is known of one run. Its archive is checked from beginning to end.
+
+    Example:
+
+      cachectl invalidate show last
+    """
+    from cachectl.actions.run import standing_of
+    from cachectl.actions.undo import survey
+    from cachectl.storage.journal import read_journal
+    from cachectl.storage.runs import Runs
+    from cachectl.views.invalidate import run_facts_report
+
+    app = context(ctx)
+    directory = Runs().find(run)
+    facts = directory.load()
+    archived = None
+    if directory.archive.exists():
+        standing = standing_of(read_journal(directory.journal))
+        archived = survey(directory, standing, decode=False).records - len(standing.voids)
+    app.finish(run_facts_report(facts, directory.size, archived), output)
+
+
+@app.command()
+def prune(
+    ctx: typer.Context,
+    older_than: Annotated[
+        str, typer.Option(metavar="DURATION", help="Runs that ended longer ago")
+    ] = "30d",
+    dry_run: options.DryRun = False,
+    yes: options.Yes = False,
+    output: options.Output = None,
+) -> None:
+    """Delete old runs with their archives: they can't be undone after that.
+
+    Example:
+
+      cachectl invalidate prune --older-than 7d --yes
+    """
+    from cachectl.errors import DamagedError
+    from cachectl.output.confirm import confirm as confirmed
+    from cachectl.storage.runs import Runs
+    from cachectl.views.invalidate import runs_report
+
+    app = context(ctx)
+    before = app.terminal.now() - seconds_of("--older-than", older_than)
+    old: list[tuple[RunDirectory, dict[str, Any]]] = []
+    for run in Runs().all():
+        try:
+            facts = run.load()
+        except DamagedError:
+            continue
+        if facts.get("state") != "running" and facts.get("started_at", 0) < before:
+            old.append((run, facts))
+    report = runs_report([(facts, run.size) for run, facts in old])
+    if old and not dry_run:
+        size = sum(run.size for run, _ in old)
+        confirmed(
+            app.terminal, f"Delete {len(old)} runs with their archives ({size:,} bytes)?", yes=yes
+        )
+        for run, _ in old:
+            run.remove()
+    app.finish(report, output)
+
+
+@app.command()
+def flush(
+    ctx: typer.Context,
+    confirm: options.Confirm = None,
+    syslog: Syslog = False,
+    audit_stream: AuditStream = None,
+    output: options.Output = None,
+) -> None:
+    """Empty the whole database. This can't be undone, and always asks for the server's name.
+
+    To keep copies: cachectl invalidate --all --max-percent 100
+
+    Example:
+
+      cachectl -p staging invalidate flush --confirm staging
+    """
+    from cachectl.actions.flush import flush as empty
+    from cachectl.output.confirm import confirm_by_name
+    from cachectl.views.invalidate import flush_report
+
+    app = context(ctx)
+    with app.server() as server:
+        keys = sum(node.connection.call("DBSIZE") for node in server.primaries)
+        confirm_by_name(
+            app.terminal,
+            f"This removes all {keys:,} keys of database {server.target.database} "
+            f"of {server.target.name}, for good.",
+            name=server.target.name,
+            given=confirm,
+        )
+        result = empty(server, trail_of(syslog, audit_stream))
+        app.finish(flush_report(result, server.facts), output)

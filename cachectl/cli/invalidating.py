@@ -1,0 +1,348 @@
+"""What the commands of `invalidate` share: from words to a plan, from a plan to what was done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cachectl.cli.context import App
+from cachectl.errors import RefusedError, UsageError
+
+if TYPE_CHECKING:
+    from cachectl.actions.changes import Change
+    from cachectl.actions.guards import Allowance
+    from cachectl.actions.plan import Chooser, Meant
+    from cachectl.actions.run import RunResult, Settings
+    from cachectl.actions.trail import Trail
+    from cachectl.analysis.selection import Selection
+    from cachectl.server.handle import Server
+    from cachectl.storage.runs import RunDirectory, Runs
+
+
+class Mode(StrEnum):
+    """What is done to the keys."""
+
+    UNLINK = "unlink"
+    EXPIRE = "expire"
+    RENAME = "rename"
+
+
+class KeyFormat(StrEnum):
+    """How a list of keys is written."""
+
+    LINES = "lines"
+    NUL = "nul"
+    NDJSON = "ndjson"
+
+
+class Job:
+    """One invalidation on its way: from what is meant to what was done."""
+
+    def __init__(
+        self,
+        app: App,
+        server: Server,
+        chooser: Chooser,
+        settings: Settings,
+        allowance: Allowance,
+        words: list[str],
+        change: Callable[[str], Change],
+        named: Callable[[], Iterator[bytes]] | None,
+        tags: tuple[bytes, ...],
+    ) -> None:
+        self.app, self.server, self.chooser = app, server, chooser
+        self.settings, self.allowance, self.words = settings, allowance, words
+        self.change, self.named, self.tags = change, named, tags
+
+    def collect(self, path: Path, *, fully: bool, guarded: bool, header: Any) -> Meant:
+        """Write the plan and return what it holds; check how much that is."""
+        from cachectl.actions.guards import Protection, check_amount
+        from cachectl.actions.plan import Planner
+        from cachectl.server.columns import Field
+        from cachectl.server.scan_types import ALL
+
+        fields: frozenset[Field] = frozenset()
+        if fully or guarded:
+            fields = ALL
+        elif self.settings.archives:
+            fields = frozenset({Field.TYPE, Field.BYTES})
+        with self.app.progress("looking for keys") as progress:
+            planner = Planner(
+                server=self.server,
+                chooser=self.chooser,
+                fields=fields,
+                protection=Protection(self.server.target.protected),
+                named=self.named,
+                guarded=guarded,
+                on_progress=lambda now: progress.update(now.done, now.total),
+            )
+            meant = planner.collect(path, header)
+        check_amount(self.server, meant.keys, meant.total, self.allowance)
+        return meant
+
+    def show_plan(self, file: Path | None, valid_for: float, output: Any) -> None:
+        """Show what would be done; save it when a file is named."""
+        import tempfile
+
+        from cachectl.actions.planfile import plan_header
+        from cachectl.views.invalidate import PlanFacts, plan_report
+
+        change = self.change("")
+        with tempfile.TemporaryDirectory(prefix="cachectl-") as directory:
+            path = file or Path(directory) / "plan"
+            header = plan_header(
+                self.server, change, self.settings, self.words, valid_for, self.tags
+            )
+            try:
+                meant = self.collect(path, fully=True, guarded=file is not None, header=header)
+            except BaseException:
+                if file is not None:
+                    path.unlink(missing_ok=True)
+                raise
+        facts = PlanFacts(
+            change=change.verb,
+            archives=self.settings.archives,
+            seconds=_estimate(self.server, meant, self.settings),
+            pace=self.settings.pace or self.server.target.pace,
+            file=str(file) if file else None,
+        )
+        self.app.finish(plan_report(meant, facts, self.server.facts), output)
+
+    def run(self, trail: Trail, output: Any, *, yes: bool, confirm: str | None) -> None:
+        """Check the guards, ask, do it, and say what was done."""
+        from cachectl.actions.guards import check_target
+        from cachectl.actions.run import describe
+        from cachectl.storage.runs import Runs
+
+        check_target(self.server)
+        with new_run(Runs()) as run:
+            change = self.change(run.id)
+            check_rights(self.server, change, self.settings, self.tags)
+            meant = self.collect(run.plan, fully=False, guarded=False, header={"run": run.id})
+            if not meant.keys:
+                self.app.terminal.say("no key is meant: nothing was changed")
+            else:
+                check_archive_fits(self.server, meant.size, change, self.settings)
+                ask(self.app, self.server, meant, change, self.settings, yes, confirm)
+            facts = describe(self.server, run, change, self.settings, meant, self.words, self.tags)
+            carry_out(self.app, self.server, run, facts, trail, output)
+
+
+@contextmanager
+def new_run(runs: Runs) -> Iterator[RunDirectory]:
+    """Make a run's directory, and take it away again when the run never began."""
+    run = runs.create()
+    try:
+        yield run
+    except BaseException:
+        if not run.journal.exists():
+            run.remove()
+        raise
+
+
+def check_rights(
+    server: Server, change: Change, settings: Settings, tags: Sequence[bytes] = ()
+) -> None:
+    """Refuse before the first change what the login would be refused in the middle."""
+    from cachectl.actions.guards import check_permissions
+
+    commands = [*change.needs, "EXISTS"]
+    if settings.archives or not change.copies_value or settings.checks_guards:
+        commands += ["TYPE", "PTTL", "TIME", "WATCH", "MULTI", "EXEC"]
+    if tags:
+        commands += ["TYPE", "PTTL", "TIME", "SREM"]
+    if change.copies_value and settings.archives:
+        commands.append("DUMP")
+    check_permissions(server, commands)
+
+
+def check_archive_fits(server: Server, size: int, change: Change, settings: Settings) -> None:
+    """Refuse an archive that would be larger than the profile allows, or than the disk has room."""
+    import shutil
+
+    from cachectl.output.units import show_bytes
+    from cachectl.storage.files import state_directory
+
+    if not (settings.archives and change.copies_value):
+        return
+    limit = server.target.limits.max_archive
+    if size > limit:
+        raise RefusedError(
+            f"the copies could take up to {show_bytes(size)}, more than the {show_bytes(limit)} "
+            "that an archive may have",
+            hint="raise `limits.max_archive` in the profile, or narrow the selection",
+        )
+    free = shutil.disk_usage(state_directory()).free
+    if size > free:
+        raise RefusedError(
+            f"the copies could take up to {show_bytes(size)}, and the disk has {show_bytes(free)}",
+            hint="free space, or name another directory with XDG_STATE_HOME",
+        )
+
+
+def ask(
+    app: App,
+    server: Server,
+    meant: Meant,
+    change: Change,
+    settings: Settings,
+    yes: bool,
+    confirm: str | None,
+) -> None:
+    """Let the user agree: by --yes, and on production by the server's name."""
+    from cachectl.output.confirm import confirm as confirmed
+    from cachectl.output.confirm import confirm_by_name
+
+    name = server.target.name
+    share = f" ({100 * meant.keys / meant.total:.1f} % of all)" if meant.total else ""
+    question = f"{meant.keys:,} keys of {name}{share} will be {change.verb}."
+    if not settings.archives and change.copies_value:
+        question += " No copies are kept: this can't be undone."
+    if server.target.environment == "production":
+        confirm_by_name(app.terminal, question, name=name, given=confirm)
+        return
+    if confirm is not None:
+        confirm_by_name(app.terminal, question, name=name, given=confirm)
+        yes = True
+    confirmed(app.terminal, f"{question} Go on?", yes=yes)
+
+
+def carry_out(
+    app: App,
+    server: Server,
+    run: RunDirectory,
+    facts: dict[str, Any],
+    trail: Trail,
+    output: Any,
+    how: Callable[..., RunResult] | None = None,
+) -> None:
+    """Begin or resume a run, write the audit line whatever becomes of it, and report."""
+    from cachectl.actions.run import begin, troubled_keys
+    from cachectl.errors import CachectlError
+    from cachectl.views.invalidate import run_report
+
+    def resumable() -> str:
+        return f"nothing is lost; go on with: cachectl invalidate resume {run.id}"
+
+    try:
+        with app.progress(f"run {run.id}") as progress:
+
+            def on_progress(done: int, note: str) -> None:
+                progress.update(max(0, done), facts["keys"], note)
+
+            result = (
+                how(server, run, on_progress) if how else begin(server, run, facts, on_progress)
+            )
+    except KeyboardInterrupt:
+        trail.record(server, "interrupted", facts, {})
+        app.terminal.warn(f"interrupted: {resumable()}")
+        raise
+    except CachectlError as error:
+        trail.record(server, "stopped", facts, {"error": error.message})
+        if run.journal.exists() and error.exit_code != 2:
+            error.hint = f"{error.hint}; {resumable()}" if error.hint else resumable()
+        raise
+    problems = trail.record(server, "invalidate", facts, result.tally.counts)
+    for problem in problems:
+        app.terminal.warn(problem)
+    app.finish(run_report(result, server.facts, troubled_keys(run)), output)
+
+
+def trail_of(syslog: bool, stream: str | None) -> Trail:
+    """Return where audit lines go."""
+    from cachectl.actions.trail import Trail
+
+    return Trail(syslog, stream)
+
+
+def change_maker(mode: Mode, in_: str, spread: str) -> Callable[[str], Change]:
+    """Return what makes the change that the options mean, for a run. Raises UsageError."""
+    from cachectl.actions.changes import Expire, Rename, Unlink
+
+    if mode is Mode.UNLINK:
+        return lambda _run: Unlink()
+    if mode is Mode.RENAME:
+        return Rename
+    after, over = seconds_of("--in", in_), seconds_of("--spread", spread)
+    return lambda run: Expire(round(after * 1000), round(over * 1000), run)
+
+
+def seconds_of(option: str, text: str) -> float:
+    """Return a duration that was written as an option, in seconds. Raises UsageError."""
+    from cachectl.config.durations import parse_duration
+
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"{option} {text!r}: {error}") from None
+
+
+def in_words(
+    selection: Selection, key: list[str] | None, keys_from: Path | None, tag: list[str] | None
+) -> list[str]:
+    """Return what is meant, in words, for run.json and the audit log."""
+    words = [str(condition) for condition in selection.conditions]
+    words += [f"key={one}" for one in key or ()][:20]
+    words += [f"keys from {keys_from}"] if keys_from else []
+    words += [f"tag={one}" for one in tag or ()]
+    return words or ["all"]
+
+
+def named_keys(
+    app: App, key: list[str] | None, keys_from: Path | None, keys_format: KeyFormat
+) -> Callable[[], Iterator[bytes]] | None:
+    """Return what yields the keys that were named one by one; None when none were."""
+    from cachectl.cli.keylists import read_keys
+
+    if not key and keys_from is None:
+        return None
+
+    def names() -> Iterator[bytes]:
+        import os
+
+        yield from (os.fsencode(one) for one in key or ())
+        if keys_from is not None:
+            yield from read_keys(app.terminal, keys_from, keys_format.value)
+
+    return names
+
+
+def with_tags(
+    server: Server, named: Callable[[], Iterator[bytes]] | None, tags: Any, *, whole: bool
+) -> Callable[[], Iterator[bytes]] | None:
+    """Add the members of tag sets, and the sets themselves unless only some members are meant.
+
+    Either way the sets are trimmed when their members are gone.
+    """
+    if not tags:
+        return named
+
+    def names() -> Iterator[bytes]:
+        import os
+
+        from cachectl.server.tags import members
+
+        if named is not None:
+            yield from named()
+        for tag in tags:
+            yield from members(server, os.fsencode(tag))
+            if whole:
+                yield os.fsencode(tag)
+
+    return names
+
+
+_COSTS = {"archive": 60e-6, "plain": 8e-6}
+_SHARES = {"gentle": 0.25, "normal": 1.0, "flat-out": 1.0}
+
+
+def _estimate(server: Server, meant: Meant, settings: Settings) -> float:
+    """Return about how many seconds a run takes: measured costs a key, and the pace's share."""
+    cost = _COSTS["archive" if settings.archives else "plain"]
+    seconds = meant.keys * cost / _SHARES[settings.pace or server.target.pace]
+    if settings.max_rate:
+        seconds = max(seconds, meant.keys / settings.max_rate)
+    return round(seconds, 1)

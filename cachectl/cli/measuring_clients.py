@@ -1,0 +1,91 @@
+"""What `stats clients` does: two looks at everybody who is connected."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from cachectl.cli import measuring
+from cachectl.cli.context import App
+from cachectl.errors import CachectlError
+
+if TYPE_CHECKING:
+    from cachectl.analysis.clients import NodeClients
+    from cachectl.model import Unavailable
+    from cachectl.output.report import Report
+    from cachectl.server.clients import ClientsOfNode
+    from cachectl.server.connect import Server
+
+
+def measure(
+    app: App, server: Server, seconds: float, by: str, limit: int | None
+) -> tuple[Report, KeyboardInterrupt | None]:
+    """Look, wait, look again. Raises CachectlError when no node answers."""
+    from cachectl.analysis.clients import findings, grouped
+    from cachectl.views.stats_clients import clients_report
+
+    before, gaps = _look(server)
+    begun, interruption = time.monotonic(), None
+    after = before
+    if seconds:
+        interruption = measuring.wait(app, seconds)
+        after, gaps = _look(server)
+    took = time.monotonic() - begun if seconds else 0.0
+    nodes = [_node(before.get(name), facts, took) for name, facts in after.items()]
+    earlier = [client for name in after if name in before for client in before[name].clients]
+    groups = grouped([one for node in nodes for one in node.clients], earlier, by)
+    report = clients_report(
+        groups,
+        nodes,
+        server.facts,
+        by=by,
+        limit=limit,
+        findings=[finding for node in nodes for finding in findings(node)],
+        unavailable=[*server.unavailable, *gaps],
+        partial=interruption is not None or bool(gaps) or bool(server.unavailable),
+    )
+    return report, interruption
+
+
+def _look(server: Server) -> tuple[dict[str, ClientsOfNode], list[Unavailable]]:
+    from cachectl.model import Unavailable
+    from cachectl.server.clients import clients_of
+    from cachectl.server.parallel import run_all
+
+    nodes = server.primaries
+    results = run_all([partial(clients_of, node) for node in nodes])
+    found: dict[str, ClientsOfNode] = {}
+    gaps: list[Unavailable] = []
+    for node, result in zip(nodes, results, strict=True):
+        if isinstance(result, CachectlError):
+            gaps.append(Unavailable("who is connected", result.message, result.hint, node.name))
+        else:
+            found[node.name] = result
+            gaps += result.unavailable
+    if not found:
+        raise next(result for result in results if isinstance(result, CachectlError))
+    return found, gaps
+
+
+def _node(before: ClientsOfNode | None, after: ClientsOfNode, seconds: float) -> NodeClients:
+    from cachectl.analysis.clients import NodeClients
+
+    same = before is not None and before.run_id == after.run_id and seconds > 0
+    return NodeClients(
+        node=after.node,
+        clients=after.clients,
+        connected=after.connected,
+        maxclients=after.settings.get("maxclients"),
+        seconds=seconds,
+        came=_since(before.received, after.received) if same and before else None,
+        rejected=_since(before.rejected, after.rejected) if same and before else None,
+        timeout=after.settings.get("timeout"),
+    )
+
+
+def _since(before: int | None, after: int | None) -> int | None:
+    """Return the difference; a counter that was reset counts from then on."""
+    if before is None or after is None:
+        return None
+    return after - before if after >= before else after

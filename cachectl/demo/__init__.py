@@ -1,0 +1,1 @@
+"""The demo: an embedded server, a realistic cache in it, and traffic on it."""

@@ -1,0 +1,370 @@
+"""The frozen records that every room speaks.
+
+Only the standard library is imported here. Units are in the names or in the docstrings: bytes are
+integers, a TTL is milliseconds inside and seconds in every report, times are Unix seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+NO_TTL = -1
+"""What PTTL answers for a key that never expires (and for a hash whose fields alone expire)."""
+
+
+class Severity(IntEnum):
+    """How bad a finding is; ordered, so that `--fail-on` can compare."""
+
+    INFO = 0
+    WARNING = 1
+    CRITICAL = 2
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something found, with what proves it and what mends it.
+
+    id: stable, `area.name` (`ttl.missing`); severity; title: one sentence; evidence: the figures;
+    remedy: a command or a setting, or None; subject: the namespace, node or client it is about.
+    """
+
+    id: str
+    severity: Severity
+    title: str
+    evidence: str = ""
+    remedy: str | None = None
+    subject: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """What a server, a managed service or a login cannot answer: a value, not an exception.
+
+    what: the figure or feature; reason: why it is missing; remedy: what would give it (an ACL line,
+    a setting, a version), or None; node: the node that refused, None for all of them.
+    """
+
+    what: str
+    reason: str
+    remedy: str | None = None
+    node: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure from a sample, with its 95 % confidence interval (same unit as the figure)."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """One key as a scan saw it. A field that was not asked for, or not to be had, is None.
+
+    ttl_ms: PTTL in milliseconds, NO_TTL (-1) for none. bytes: MEMORY USAGE. idle: seconds since the
+    last access (LRU policies). freq: the LFU counter, 0–255 (LFU policies). elements: members,
+    fields, entries, or the length of a string in bytes. node: the address that holds it.
+    """
+
+    key: bytes
+    type: str
+    ttl_ms: int | None = None
+    bytes: int | None = None
+    idle: int | None = None
+    freq: int | None = None
+    encoding: str | None = None
+    elements: int | None = None
+    node: str = ""
+
+
+@dataclass(slots=True)
+class Page:
+    """Some keys of one node, as columns: what a scan yields.
+
+    Columns are parallel to `keys`; a column that was not asked for is None. Values and units are
+    those of KeyRecord. Columns instead of records, because a million small objects cost more than
+    the server needs to answer.
+    """
+
+    node: str
+    keys: list[bytes]
+    types: list[str] | None = None
+    ttls: list[int] | None = None
+    sizes: list[int | None] | None = None
+    idles: list[int | None] | None = None
+    freqs: list[int | None] | None = None
+    encodings: list[str | None] | None = None
+    elements: list[int | None] | None = None
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def take(self, indexes: Sequence[int]) -> Page:
+        """Return the page with only these of its keys."""
+        if len(indexes) == len(self.keys):
+            return self
+
+        def taken(column: list[Any] | None) -> list[Any] | None:
+            return None if column is None else [column[i] for i in indexes]
+
+        return Page(
+            node=self.node,
+            keys=[self.keys[i] for i in indexes],
+            types=taken(self.types),
+            ttls=taken(self.ttls),
+            sizes=taken(self.sizes),
+            idles=taken(self.idles),
+            freqs=taken(self.freqs),
+            encodings=taken(self.encodings),
+            elements=taken(self.elements),
+        )
+
+    def records(self) -> Iterator[KeyRecord]:
+        """Yield one KeyRecord for each key of the page."""
+        for i, key in enumerate(self.keys):
+            yield KeyRecord(
+                key=key,
+                type=self.types[i] if self.types else "",
+                ttl_ms=self.ttls[i] if self.ttls else None,
+                bytes=self.sizes[i] if self.sizes else None,
+                idle=self.idles[i] if self.idles else None,
+                freq=self.freqs[i] if self.freqs else None,
+                encoding=self.encodings[i] if self.encodings else None,
+                elements=self.elements[i] if self.elements else None,
+                node=self.node,
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """What one node says of itself (INFO server, replication, memory, keyspace).
+
+    address: host:port or socket path. role: primary or replica. keys: of the chosen database.
+    used_memory, maxmemory: bytes (maxmemory 0: unlimited; None: not to be had).
+    """
+
+    address: str
+    role: str
+    run_id: str
+    version: str
+    flavour: str
+    replid: str = ""
+    keys: int | None = None
+    used_memory: int | None = None
+    maxmemory: int | None = None
+    policy: str | None = None
+    slots: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """Who answered behind a profile.
+
+    topology: standalone, sentinel or cluster. flavour: redis, valkey, dragonfly, keydb or unknown;
+    version: that flavour's own version, not the compatibility number of redis_version.
+    """
+
+    name: str
+    topology: str
+    flavour: str
+    version: str
+    nodes: tuple[NodeFacts, ...]
+    database: int = 0
+
+
+# --- counters, as samples of them -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class OwnWork:
+    """What jobs of ours on this machine have added to one node's counters so far.
+
+    hits, misses: of keyspace_hits and keyspace_misses; commands: of the commands. lost: jobs whose
+    last answers never came, so that they added more than they know. settled: no job was in the
+    middle of something. addresses: the client addresses (host:port) that they work from.
+    """
+
+    hits: int = 0
+    misses: int = 0
+    commands: int = 0
+    lost: int = 0
+    settled: bool = True
+    addresses: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSample:
+    """What one node's counters said at one moment.
+
+    at: Unix seconds by our clock; clock: seconds of this process's monotonic clock, None for a
+    sample of another process. info: the fields of INFO, all sections. own: see OwnWork, and
+    asked: commands that the sampling itself had sent before. strangers: address → commands so far
+    of connections that call themselves cachectl and are none of this machine's jobs (None: the
+    server does not say how many).
+    """
+
+    node: str
+    at: float
+    clock: float | None
+    info: Mapping[str, str]
+    own: OwnWork = OwnWork()
+    asked: int = 0
+    strangers: Mapping[str, int | None] = field(default_factory=dict)
+
+
+# --- whole values, as elements --------------------------------------------------------------------
+
+StreamId = tuple[int, int]
+"""Milliseconds and sequence number."""
+
+
+@dataclass(frozen=True, slots=True)
+class PendingEntry:
+    """One entry that a consumer has been given and has not acknowledged (delivered_at: Unix ms)."""
+
+    id: StreamId
+    consumer: bytes
+    delivered_at: int
+    deliveries: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamGroup:
+    """A consumer group. entries_read is None where the server does not know (before 7.0)."""
+
+    name: bytes
+    last_id: StreamId
+    entries_read: int | None
+    consumers: tuple[bytes, ...]
+    pending: tuple[PendingEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamState:
+    """What a stream is besides its entries; None where the server does not say (before 7.0)."""
+
+    last_id: StreamId
+    max_deleted_id: StreamId | None = None
+    entries_added: int | None = None
+    groups: tuple[StreamGroup, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LogicalValue:
+    """A value as its elements, the same on every server version.
+
+    elements, by type: string: one bytes. list, set: bytes. zset: (member, score). hash: (field,
+    value, expires_at), the last in Unix milliseconds or None. stream: (id, ((field, value), …)),
+    with the rest in `stream`.
+    """
+
+    type: str
+    elements: Sequence[Any]
+    stream: StreamState | None = None
+
+
+# --- one key, looked at ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FieldExpiries:
+    """The TTLs that fields of a hash have of their own.
+
+    looked: fields that were asked, which is all of them or a part; expiring: how many of these
+    have a TTL; first: milliseconds until the first of them expires, None when there is none.
+    """
+
+    looked: int
+    expiring: int
+    first: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupFacts:
+    """A consumer group of a stream; lag (entries not delivered yet) None: the server can't tell."""
+
+    name: bytes
+    consumers: int
+    pending: int
+    last_id: bytes
+    lag: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFacts:
+    """Ids of the first and last entries (None: there is none), and the groups that read it."""
+
+    first_id: bytes | None
+    last_id: bytes | None
+    groups: tuple[GroupFacts, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KeyDetails:
+    """Everything that was found out about one key.
+
+    record: as a scan sees it, with the length of a string in bytes as its elements. now: the
+    server's clock in Unix milliseconds when it was asked, None: not to be had. slot: in a cluster.
+    sample: some of the value, None when it was not read. touched: reading reset its idle time.
+    """
+
+    record: KeyRecord
+    now: int | None = None
+    slot: int | None = None
+    expiries: FieldExpiries | None = None
+    stream: StreamFacts | None = None
+    sample: LogicalValue | None = None
+    touched: bool = False
+    unavailable: tuple[Unavailable, ...] = ()
+
+
+# --- keys that are changed ------------------------------------------------------------------------
+
+NEVER = -1
+"""An expiry time that says: never expires."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedKey:
+    """One key of a plan.
+
+    expires_at: Unix milliseconds by the server's clock, NEVER for none. size: MEMORY USAGE in
+    bytes, 0 when it was not asked for. idle: seconds, -1 unknown. guard: a digest of the value
+    when the plan is to notice changes, empty when it is not.
+    """
+
+    key: bytes
+    type: str
+    expires_at: int = NEVER
+    size: int = 0
+    idle: int = -1
+    guard: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyCopy:
+    """One key as it was before a run touched it: everything that undo needs.
+
+    how: `payload` (data is what DUMP gave), `pieces` (a logical copy, one LogicalValue a record),
+    `ttl` (only the TTL is changed, no data) or `renamed` (the data stays in the server, under
+    another name). A giant key takes several `pieces`, one after the other; all but the last say
+    `extra["more"]`. expires_at: Unix milliseconds, NEVER for none. idle: seconds, freq: LFU
+    counter, -1 for unknown. extra: small JSON-able details.
+    """
+
+    key: bytes
+    type: str
+    how: str
+    data: bytes = b""
+    expires_at: int = NEVER
+    idle: int = -1
+    freq: int = -1
+    extra: Mapping[str, Any] = field(default_factory=dict)

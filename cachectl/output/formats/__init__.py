@@ -1,0 +1,1 @@
+"""The formats: each takes a Report, or a RowStream, and writes it to a Terminal."""

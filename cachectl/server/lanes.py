@@ -1,0 +1,92 @@
+"""Connections for changing keys: one a group, several a node, opened when they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from cachectl.server.addresses import reachable
+from cachectl.server.connection import NodeConnection, connect
+from cachectl.server.handle import Server
+from cachectl.server.node import Node
+from cachectl.server.slots import slot_of
+from cachectl.server.transaction import GIANT, Group, Wanted
+
+LANES = 16
+"""Connections to one node of a cluster, whose transactions hold the keys of one slot each."""
+
+
+class Lanes:
+    """The lanes of one server. Not thread-safe."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self._lanes: dict[tuple[str, int], NodeConnection] = {}
+
+    def lane(self, node: Node, number: int = 0) -> NodeConnection:
+        """Return an open connection to `node`. Raises CannotConnectError."""
+        place = (node.name, number)
+        if place not in self._lanes or not self._lanes[place].is_open:
+            self._lanes[place] = self.server.new_connection(node)
+        return self._lanes[place]
+
+    def lane_to(self, host: str, port: int, number: int = 0) -> NodeConnection:
+        """Return an open connection to a node that the cluster has named. Raises as `lane` does."""
+        address = reachable(self.server.target.address_map, host, port)
+        for node in self.server.primaries:
+            if node.address == address:
+                return self.lane(node, LANES + number)
+        place = (str(address), LANES + number)
+        if place not in self._lanes or not self._lanes[place].is_open:
+            self._lanes[place] = connect(self.server.target, address)
+        return self._lanes[place]
+
+    def units(self, keys: Iterable[Wanted], size: int) -> Iterator[list[Group]]:
+        """Part keys into units: groups with a lane each, that can go through at the same time.
+
+        size: the most keys in a group. A giant key is a group, and a unit, of its own.
+        """
+        places: dict[tuple[str, int], tuple[Node, list[Wanted]]] = {}
+        giants: list[Wanted] = []
+        in_cluster = self.server.slot_map is not None
+        for wanted in keys:
+            if wanted.size > GIANT:
+                giants.append(wanted)
+                continue
+            node = self.server.node_of(wanted.key)
+            place = (node.name, slot_of(wanted.key) if in_cluster else 0)
+            places.setdefault(place, (node, []))[1].append(wanted)
+        chunks = [
+            (node, group[at : at + size])
+            for node, group in places.values()
+            for at in range(0, len(group), size)
+        ]
+        yield from self._side_by_side(chunks, LANES if in_cluster else 1)
+        for giant in giants:
+            yield [Group(self.lane(self.server.node_of(giant.key)), [giant])]
+
+    def _side_by_side(
+        self, chunks: Sequence[tuple[Node, Sequence[Wanted]]], lanes: int
+    ) -> Iterator[list[Group]]:
+        unit: list[Group] = []
+        taken: dict[str, int] = {}
+        for node, keys in chunks:
+            if taken.get(node.name, 0) >= lanes:
+                yield unit
+                unit, taken = [], {}
+            number = taken.get(node.name, 0)
+            taken[node.name] = number + 1
+            unit.append(Group(self.lane(node, number), keys))
+        if unit:
+            yield unit
+
+    def drop(self) -> None:
+        """Close every lane, for instance after one of them broke in the middle of something."""
+        for lane in self._lanes.values():
+            lane.close()
+        self._lanes.clear()
+
+    def __enter__(self) -> Lanes:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.drop()

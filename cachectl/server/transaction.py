@@ -1,0 +1,189 @@
+"""Change keys so that what was copied before is what is changed: WATCH, look, then MULTI … EXEC.
+
+A group is some keys of one node that one transaction may hold: any on a standalone server, those
+of one slot in a cluster. Its connection (a lane) WATCHes the keys while they are copied; if any of
+them is written meanwhile, EXEC does nothing and says so. Between `look` and `commit` the caller
+makes the copies durable. Several lanes work side by side, since a transaction takes two round
+trips and, in a cluster, may hold few keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cachectl.model import NEVER, KeyCopy, LogicalValue
+from cachectl.server.clock import milliseconds
+from cachectl.server.connection import NodeConnection
+from cachectl.server.logical import Command, read_value
+from cachectl.server.resp import Argument, ReplyError, pack, pack_all
+
+GIANT = 4 * 1024 * 1024
+"""Bytes above which a key is copied in pieces: a DUMP of it would hold up everybody else."""
+
+
+class MovedError(Exception):
+    """The keys' slot is elsewhere now, or on its way: look where, and try again."""
+
+    @property
+    def code(self) -> str:
+        """MOVED: it is elsewhere; ASK, TRYAGAIN: it is on its way, key by key."""
+        return str(self).partition(" ")[0]
+
+    @property
+    def host_port(self) -> tuple[str, int] | None:
+        """Where the key is, as the server calls it; None when it does not say."""
+        words = str(self).split(" ")
+        host, _, port = words[-1].rpartition(":")
+        if self.code == "TRYAGAIN" or len(words) < 3 or not port.isdigit():
+            return None
+        return host, int(port)
+
+
+def check(reply: Any) -> None:
+    """Raise the error that a reply is, if it is one: MovedError, ReplyError."""
+    if isinstance(reply, ReplyError):
+        if reply.code in MOVED_CODES:
+            raise MovedError(reply.text)
+        raise reply
+
+
+MOVED_CODES = ("MOVED", "ASK", "TRYAGAIN")
+
+
+class Asking:
+    """A connection to the node that a slot is being moved to, which each command must ask for.
+
+    Source: the Redis Cluster specification, ASK redirection: ASKING holds for one command.
+    """
+
+    def __init__(self, lane: NodeConnection) -> None:
+        self.lane = lane
+
+    def call(self, *arguments: Argument) -> Any:
+        """Send a command, return its reply."""
+        _, reply = self.lane.pipeline([("ASKING",), arguments])
+        check(reply)
+        return reply
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A key to be changed, with its size as far as it is known (0: not known)."""
+
+    key: bytes
+    size: int = 0
+
+
+@dataclass(slots=True)
+class Group:
+    """Keys that are looked at and changed together, over one lane.
+
+    copies: what `look` found, None for keys that are gone. asks: the lane leads to the node that
+    the keys' slot is being moved to. now: the server's clock at the look, in Unix milliseconds.
+    """
+
+    lane: NodeConnection
+    keys: Sequence[Wanted]
+    asks: bool = False
+    copies: list[KeyCopy | None] = field(default_factory=list)
+    now: int = 0
+    _sent: int = 0
+
+    @property
+    def present(self) -> list[KeyCopy]:
+        """The copies of the keys that are there."""
+        return [copy for copy in self.copies if copy is not None]
+
+    def send_look(self, *, values: bool, frequency: bool) -> None:
+        """Ask for everything that a copy needs. values: the payloads too, else only the TTLs.
+
+        frequency: ask for the LFU counter instead of the idle time. The idle time is asked before
+        DUMP, which resets it where there is no CLIENT NO-TOUCH.
+        """
+        names = [wanted.key for wanted in self.keys]
+        usage = "FREQ" if frequency else "IDLETIME"
+        commands: list[Command] = [("WATCH", *names), ("TIME",)]
+        for name in names:
+            commands += [("TYPE", name), ("PTTL", name), ("OBJECT", usage, name)]
+            if values:
+                commands.append(("DUMP", name))
+        self._sent = len(commands)
+        if self.asks:
+            commands = [one for command in commands for one in (("ASKING",), command)]
+        self.lane.send(pack_all(commands))
+
+    def receive_look(self, *, values: bool, frequency: bool) -> None:
+        """Fill `copies`. Raises MovedError, ReplyError, ConnectionLostError."""
+        replies = self.lane.receive(self._sent * (2 if self.asks else 1))
+        watched, clock, *rest = replies[1::2] if self.asks else replies
+        check(watched)
+        check(clock)
+        self.now = now = milliseconds(clock)
+        step = 4 if values else 3
+        self.copies = [
+            _copy(wanted.key, rest[at : at + step], now, values=values, frequency=frequency)
+            for wanted, at in zip(self.keys, range(0, len(rest), step), strict=True)
+        ]
+
+    def watch_giant(self, *, frequency: bool) -> KeyCopy | None:
+        """WATCH the one key of this group and return its copy without the data; None: it is gone.
+
+        `pieces` then reads the data. Raises as receive_look does.
+        """
+        self.send_look(values=False, frequency=frequency)
+        self.receive_look(values=False, frequency=frequency)
+        return self.copies[0]
+
+    def pieces(self, copy: KeyCopy) -> Iterator[LogicalValue]:
+        """Yield the value of the one key of this group. Raises UnknownTypeError, ReplyError."""
+        caller = Asking(self.lane) if self.asks else self.lane
+        return read_value(caller, copy.key, copy.type)
+
+    def send_commit(self, commands: Sequence[Command]) -> None:
+        """Run the commands if no key of the group was written since the look."""
+        self._sent = len(commands) + 2
+        asking = pack("ASKING") if self.asks else b""  # holds until EXEC: MULTI keeps it
+        self.lane.send(asking + pack("MULTI") + pack_all(commands) + pack("EXEC"))
+
+    def receive_commit(self) -> list[Any] | None:
+        """Return the commands' replies, or None when a key was written and nothing was done.
+
+        Raises MovedError, ReplyError (of the command that the server did not take).
+        """
+        *queued, done = self.lane.receive(self._sent + (1 if self.asks else 0))
+        for reply in queued:
+            check(reply)
+        check(done)
+        return list(done) if done is not None else None
+
+    def ask(self, *arguments: Argument) -> Any:
+        """Send one more command over the lane, between look and commit. Return its reply."""
+        caller = Asking(self.lane) if self.asks else self.lane
+        return caller.call(*arguments)
+
+    def unwatch(self) -> None:
+        """Let go of the keys without changing any."""
+        self.lane.call("UNWATCH")
+
+
+def _copy(
+    key: bytes, replies: Sequence[Any], now: int, *, values: bool, frequency: bool
+) -> KeyCopy | None:
+    kind, ttl, usage = replies[:3]
+    payload = replies[3] if values else b""
+    for reply in (kind, ttl, payload):
+        check(reply)
+    if kind == b"none" or ttl == -2 or payload is None:
+        return None
+    used = usage if isinstance(usage, int) else -1  # under the other policy: not to be had
+    return KeyCopy(
+        key=key,
+        type=kind.decode("utf-8", "replace"),
+        how="payload" if values else "ttl",
+        data=payload,
+        expires_at=NEVER if ttl < 0 else now + ttl,
+        idle=-1 if frequency else used,
+        freq=used if frequency else -1,
+    )

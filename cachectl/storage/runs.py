@@ -1,0 +1,116 @@
+"""The directory of runs: each run of an invalidation or repair has one, with all that it needs.
+
+$XDG_STATE_HOME/cachectl/runs/20261123-043512-k3f9/
+    run.json   what, where, who, when, how it stands
+    plan       the keys that are meant           (storage.spool)
+    journal    what was done                     (storage.journal)
+    archive    the copies that undo restores     (storage.spool)
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cachectl.errors import ConfigError, DamagedError
+from cachectl.storage.files import private_directory, replace_file, state_directory
+
+_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
+_ID = re.compile(r"\d{8}-\d{6}-[a-z0-9]{4}")
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """One run's files."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        """The run's name, which sorts by time."""
+        return self.path.name
+
+    @property
+    def plan(self) -> Path:
+        """The keys that are meant."""
+        return self.path / "plan"
+
+    @property
+    def journal(self) -> Path:
+        """What was done."""
+        return self.path / "journal"
+
+    @property
+    def archive(self) -> Path:
+        """The copies."""
+        return self.path / "archive"
+
+    @property
+    def size(self) -> int:
+        """Bytes that the run takes on the disk."""
+        return sum(file.stat().st_size for file in self.path.iterdir() if file.is_file())
+
+    def save(self, facts: Mapping[str, Any]) -> None:
+        """Write run.json in one step, durable. Raises StorageError."""
+        text = json.dumps(facts, indent=2, ensure_ascii=True)
+        replace_file(self.path / "run.json", text.encode() + b"\n")
+
+    def load(self) -> dict[str, Any]:
+        """Return run.json. Raises DamagedError."""
+        try:
+            facts = json.loads((self.path / "run.json").read_bytes())
+        except (OSError, ValueError) as error:
+            raise DamagedError(
+                f"run {self.id} is damaged: its run.json cannot be read", target=str(self.path)
+            ) from error
+        if not isinstance(facts, dict):
+            raise DamagedError(f"run {self.id} is damaged: its run.json is no object")
+        return facts
+
+    def remove(self) -> None:
+        """Delete the run with its archive: it cannot be undone after that."""
+        shutil.rmtree(self.path)
+
+
+class Runs:
+    """All runs of this user on this machine."""
+
+    def __init__(self, base: Path | None = None) -> None:
+        self.base = (base or state_directory()) / "runs"
+
+    def create(self, now: float | None = None) -> RunDirectory:
+        """Return a new run's directory, 0700. Raises StorageError."""
+        private_directory(self.base.parent)
+        private_directory(self.base)
+        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
+        suffix = "".join(secrets.choice(_ALPHABET) for _ in range(4))
+        return RunDirectory(private_directory(self.base / f"{stamp}-{suffix}"))
+
+    def all(self) -> Iterator[RunDirectory]:
+        """Yield the runs, newest first."""
+        if self.base.is_dir():
+            for path in sorted(self.base.iterdir(), reverse=True):
+                if path.is_dir() and _ID.fullmatch(path.name):
+                    yield RunDirectory(path)
+
+    def find(self, name: str) -> RunDirectory:
+        """Return the run that `name` names: an id, a unique beginning of one, or `last`.
+
+        Raises ConfigError when there is none, or more than one.
+        """
+        runs = list(self.all())
+        if name == "last" and runs:
+            return runs[0]
+        found = [run for run in runs if name and run.id.startswith(name)]
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            raise ConfigError(f"there is no run {name!r}", hint="`cachectl runs` lists them")
+        raise ConfigError(f"{len(found)} runs begin with {name!r}", hint="give more of the name")

@@ -1,0 +1,209 @@
+"""Files of records in frames: a plan's keys and a run's archive, written and read as streams.
+
+Memory holds one frame, whatever the number of keys.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, Generic, TypeVar
+
+from cachectl.errors import ConfigError, DamagedError
+from cachectl.model import KeyCopy, PlannedKey
+from cachectl.storage.files import create_private
+from cachectl.storage.frames import Reader, Writer
+from cachectl.storage.records import pack_copy, pack_planned, unpack_copies, unpack_planned
+
+_FRAME_BYTES = 1024 * 1024
+VERSIONS = range(1, 2)
+
+
+P = TypeVar("P")
+
+
+class SpoolWriter(Generic[P]):
+    """Appends records; a frame is closed at about 1 MiB, by `flush`, and by `end`."""
+
+    def __init__(self, file: BinaryIO, writer: Writer, pack: Callable[[P], bytes]) -> None:
+        self._file = file
+        self._writer = writer
+        self._pack = pack
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
+        self.count = self._durable = writer.records
+
+    def add(self, record: P) -> None:
+        """Append one record; it is not on the disk before `flush`, `sync` or `end`."""
+        data = self._pack(record)
+        self._pending.append(data)
+        self._pending_bytes += len(data)
+        self.count += 1
+        if self._pending_bytes >= _FRAME_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Close the frame. Raises StorageError."""
+        if self._pending:
+            self._writer.add(b"".join(self._pending), len(self._pending))
+            self._pending.clear()
+            self._pending_bytes = 0
+
+    def sync(self) -> None:
+        """Return when every record so far would survive a crash. Raises StorageError."""
+        self.flush()
+        self._writer.sync()
+        self._durable = self.count
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether some records are not durable yet."""
+        return self.count > self._durable
+
+    @property
+    def digest(self) -> str:
+        """The digest of the whole frames so far, in hex."""
+        return self._writer.digest.hex()
+
+    def end(self) -> str:
+        """Write the end, make it durable, close. Return the digest of the whole, in hex."""
+        self.flush()
+        self._writer.end()
+        self._file.close()
+        return self._writer.digest.hex()
+
+    @property
+    def bytes_written(self) -> int:
+        """The size of the file so far."""
+        return self._writer.position
+
+    def close(self) -> None:
+        """Close without an end: what is there stays readable up to its last whole frame.
+
+        Records that no `sync` has made durable may be lost: nothing depends on them.
+        """
+        if self._file.closed:
+            return
+        try:
+            if not self._writer.is_broken:
+                self.flush()
+        finally:
+            with contextlib.suppress(OSError):
+                self._file.close()
+
+
+class SpoolReader(Generic[P]):
+    """Reads a spool. `header` is at hand at once; iteration checks every frame as it goes.
+
+    digest_before: of the frames before the one that the last record came from.
+    """
+
+    def __init__(
+        self, path: Path, kind: bytes, unpack: Callable[[bytes], Iterator[P]], *, torn: bool
+    ) -> None:
+        try:
+            self._file = path.open("rb")
+        except OSError as error:
+            reason = (error.strerror or "").lower()
+            raise ConfigError(f"cannot read {path}: {reason}", target=str(path)) from error
+        self._unpack = unpack
+        self._torn = torn
+        self.digest_before = ""
+        try:
+            self.reader = Reader(self._file, kind, VERSIONS)
+        except BaseException:
+            self._file.close()
+            raise
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """What the writer said of the whole."""
+        return self.reader.header
+
+    @property
+    def digest(self) -> str:
+        """The digest so far, in hex; of the whole after a full iteration."""
+        return self.reader.digest.hex()
+
+    @property
+    def chain(self) -> str:
+        """The digest of the frames so far, without the end, in hex."""
+        return self.reader.chain.hex()
+
+    def __iter__(self) -> Iterator[P]:
+        """Yield the records. Raises DamagedError."""
+        with self._file:
+            frames = self.reader.whole_frames() if self._torn else iter(self.reader)
+            before = self.reader.chain
+            for count, raw in frames:
+                self.digest_before, before = before.hex(), self.reader.chain
+                yield from self._records(count, raw)
+
+    def _records(self, count: int, raw: bytes) -> Iterator[P]:
+        """Yield the records of a frame, as many as it says: more of them may be a bomb."""
+        number = 0
+        for number, record in enumerate(self._unpack(raw), start=1):
+            if number > count:
+                break
+            yield record
+        if number != count:
+            path = str(self._file.name)
+            raise DamagedError(
+                f"{path} is damaged: a frame has another number of records than it says",
+                target=path,
+            )
+
+    def verify(self) -> str:
+        """Read everything, raise DamagedError when anything is wrong, return the digest in hex."""
+        for _ in self:
+            pass
+        return self.digest
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> SpoolReader[P]:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+_PLAN, _ARCHIVE = b"plan", b"archive"
+
+
+def create_plan(path: Path, header: Mapping[str, Any]) -> SpoolWriter[PlannedKey]:
+    """Return a writer of planned keys into a new file. Raises StorageError."""
+    file = create_private(path)
+    return SpoolWriter(file, Writer(file, _PLAN, 1, header), pack_planned)
+
+
+def read_plan(path: Path) -> SpoolReader[PlannedKey]:
+    """Return a reader of planned keys. Raises DamagedError, ConfigError."""
+    return SpoolReader(path, _PLAN, unpack_planned, torn=False)
+
+
+def create_archive(path: Path, header: Mapping[str, Any]) -> SpoolWriter[KeyCopy]:
+    """Return a writer of copies into a new file. Raises StorageError."""
+    file = create_private(path)
+    return SpoolWriter(file, Writer(file, _ARCHIVE, 1, header), pack_copy)
+
+
+def resume_archive(path: Path) -> SpoolWriter[KeyCopy]:
+    """Return a writer that goes on after the last whole frame of an archive. Raises DamagedError.
+
+    What a crash left behind that frame is cut off: it was not durable, so nothing depends on it.
+    """
+    with read_archive(path) as spool:
+        for _ in spool:
+            pass
+        reader = spool.reader
+    file = path.open("r+b")
+    return SpoolWriter(file, Writer.resume(file, reader), pack_copy)
+
+
+def read_archive(path: Path) -> SpoolReader[KeyCopy]:
+    """Return a reader of copies, which stops at a torn end. Raises DamagedError, ConfigError."""
+    return SpoolReader(path, _ARCHIVE, unpack_copies, torn=True)

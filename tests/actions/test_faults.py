@@ -1,0 +1,125 @@
+"""Lost replies, cut connections and moving slots: counts are the truth, nothing is lost."""
+
+from __future__ import annotations
+
+import keyspace
+import pytest
+from programs import cachectl
+
+
+def fill(server, count=900):
+    client = server.client(protocol=2)
+    client.mset({f"k:{i}": f"v{i}" for i in range(count)})
+    client.set("other", "stays")
+    return client
+
+
+def run(proxy, *words, code=0):
+    return (
+        cachectl(
+            "--url",
+            proxy.url,
+            "invalidate",
+            "k:*",
+            "--max-percent",
+            "100",
+            "--yes",
+            "-o",
+            "json",
+            *words,
+        )
+        .check(code)
+        .json
+    )
+
+
+# The first EXEC asks whether this login may.
+@pytest.mark.parametrize("nth", [2, 4])
+@pytest.mark.parametrize("what", ["lose_reply", "lose_request"])
+def test_a_lost_exec_is_settled_by_looking(valkey, start_proxy, what, nth):
+    client = fill(valkey)
+    before = keyspace.truth(client)
+    proxy = start_proxy(valkey)
+    getattr(proxy, what)("EXEC", nth=nth)
+    done = run(proxy)
+    assert (done["removed"], done["unknown"], done["already_gone"]) == (900, 0, 0)
+    assert client.keys("k:*") == []
+    cachectl("--url", valkey.url, "undo", "last").check()
+    assert keyspace.truth(client) == before
+
+
+def test_a_lost_unlink_is_reported_as_gone_and_not_known_by_whom(valkey, start_proxy):
+    client = fill(valkey)
+    proxy = start_proxy(valkey)
+    proxy.lose_reply("UNLINK k:", nth=1)
+    proxy.lose_reply("UNLINK", nth=2)
+    done = run(proxy, "--no-archive")
+    assert done["removed"] + done["unknown"] == 900
+    assert done["unknown"] <= 600
+    assert client.keys("k:*") == []
+
+
+def test_a_lost_unlink_request_is_sent_again(valkey, start_proxy):
+    client = fill(valkey)
+    proxy = start_proxy(valkey)
+    proxy.lose_request("UNLINK", nth=2)
+    done = run(proxy, "--no-archive")
+    assert done["removed"] + done["unknown"] == 900
+    assert client.keys("k:*") == []
+
+
+def test_flushing_meanwhile_is_already_gone(valkey, start_proxy):
+    client = fill(valkey)
+    proxy = start_proxy(valkey)
+    proxy.before("EXEC", lambda: valkey.run("FLUSHALL"), nth=3)
+    done = run(proxy)
+    assert done["removed"] + done["already_gone"] == 900
+    assert done["changed"] == done["unknown"] == 0
+    assert client.dbsize() == 0
+
+
+def test_a_newer_value_is_what_is_archived(valkey, start_proxy):
+    client = fill(valkey)
+    proxy = start_proxy(valkey)
+    proxy.before("MULTI", lambda: valkey.run("SET", "k:1", "newer"), nth=2)
+    run(proxy)
+    assert client.keys("k:*") == []
+    cachectl("--url", valkey.url, "undo", "last").check()
+    assert client.get("k:1") == b"newer"
+
+
+# A rename needs both names in one place: it waits until the slot has come to rest.
+@pytest.mark.parametrize("words", [(), ("--no-archive",)])
+def test_a_slot_on_its_way_is_followed_key_by_key(cluster, words, tmp_path):
+    profile = tmp_path / "cluster.yaml"
+    node = cluster.primaries[0]
+    profile.write_text(f"host: {node.host}\nport: {node.port}\ntopology: cluster\n")
+    client = cluster.client()
+    keys = [f"{{moving}}:{i}".encode() for i in range(40)]
+    for key in keys:
+        client.set(key, b"v" + key)
+    client.set("k:elsewhere", "stays")
+    source = cluster.owner(keys[0])
+    target = next(node for node in cluster.primaries if node is not source)
+    slot = client.keyslot(keys[0])
+    plan = tmp_path / "moving.plan"
+    cachectl(
+        *("-p", profile, "invalidate", "--keys-from", "-", "--plan", plan),
+        *("--max-percent", "100"),
+        input=b"\n".join(keys),
+    ).check()
+    cluster.begin_move(slot, source, target)
+    source.client().execute_command(
+        *("MIGRATE", target.host, target.port, "", 0, 5000, "KEYS", *keys[:20])
+    )
+    flags = [word for word in words if word == "--no-archive"]
+    command = ("invalidate", "apply", plan, "--yes", "--max-percent", "100", "-o", "json", *flags)
+    done = cachectl("-p", profile, *command).check().json
+    assert (done["removed"], done["unknown"], done["refused"]) == (40, 0, 0)
+    cluster.finish_move(slot, source, target)
+    cluster.wait_ok()
+    assert [key for key in keys if client.exists(key)] == []
+    if "--no-archive" not in words:
+        cachectl("-p", profile, "undo", "last").check()
+        assert [client.get(key) for key in keys] == [b"v" + key for key in keys]
+    client.close()

@@ -1,0 +1,343 @@
+"""`stats` on real servers: known traffic gives exactly those figures, whatever runs beside it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filling import fill
+from programs import cachectl, cachectl_started, cachectl_tty
+from servers import TestServer
+from topologies import TestCluster, TestSentinels, wait_until
+
+
+def in_window(server: TestServer, since: int = 0) -> bool:
+    """Whether a `stats` has taken its first sample and waits: CLIENT LIST comes right after.
+
+    since: id of the last client before it, so that one which has just ended is not taken for it.
+    """
+    listed = server.run("CLIENT", "LIST").splitlines()
+    lines = [line for line in listed if int(line.split()[0][3:]) > since]
+    # 6.2 does not name subcommands.
+    return any(
+        b" name=cachectl " in line and (b" cmd=client|list " in line or b" cmd=client " in line)
+        for line in lines
+    )
+
+
+def traffic(server: TestServer, hits: int, misses: int) -> None:
+    client = server.client()
+    client.set("known", "x")
+    pipe = client.pipeline(transaction=False)
+    for _ in range(hits):
+        pipe.get("known")
+    for number in range(misses):
+        pipe.get(f"absent:{number}")
+    pipe.execute()
+
+
+def watched(server: TestServer, *words: str, during: Callable[[], Any]) -> Any:
+    """Return the JSON of a `stats` whose window ends, by Ctrl-C, when `during` has run."""
+    listed = server.run("CLIENT", "LIST").splitlines()
+    since = max(int(line.split()[0][3:]) for line in listed)
+    with cachectl_started(
+        "--url", server.url, "stats", "--window", "1m", "-o", "json", *words
+    ) as run:
+        wait_until("the first sample is taken", lambda: in_window(server, since))
+        during()
+        time.sleep(0.5)  # the first sample is asked for by now, but it may not wait yet
+        run.signal(signal.SIGINT)
+        return run.finish().check(130).json
+
+
+def test_known_traffic_is_reported_exactly(server: TestServer) -> None:
+    traffic(server, 40, 60)
+    document = watched(server, during=lambda: traffic(server, 900, 100))
+    assert (document["hits"], document["misses"]) == (900, 100)
+    assert document["hit_ratio"] == 0.9
+    assert (document["reads"], document["writes"]) == (1000, 1)
+    assert document["own_lookups"] == 0
+    assert document["evicted"] == document["expired"] == 0
+    assert document["per_second"]["hits"] == pytest.approx(900 / document["window"], rel=0.01)
+    assert document["since_start"]["hits"] == 940
+    assert document["since_start"]["misses"] == 160
+    assert document["findings"] == []
+
+
+@pytest.mark.parametrize("pace", ["gentle", "normal"])
+def test_a_scan_of_ours_is_subtracted_exactly(server: TestServer, pace: str) -> None:
+    fill(server, 30_000)
+
+    def during() -> None:
+        traffic(server, 3000, 1000)
+        wait_until("the scan is at work", lambda: server.command_calls().get("type", 0) > 1000)
+
+    scan = ("--url", server.url, "scan", "--pace", pace, "--rate", "4000", "-o", "json")
+    with cachectl_started(*scan) as run:
+        wait_until("the scan begins", lambda: server.command_calls().get("scan", 0) > 2)
+        document = watched(server, during=during)
+        assert run.process.poll() is None, "the scan was to last longer than the window"
+        run.finish().check(0)
+    assert (document["hits"], document["misses"]) == (3000, 1000)
+    assert document["own_lookups"] > 1000
+    assert document["own_lookups_exact"] is True
+
+
+def test_a_scan_within_the_window_is_subtracted(server: TestServer) -> None:
+    fill(server, 3000)
+
+    def during() -> None:
+        scanned = cachectl("--url", server.url, "scan", "-o", "json").check(0).json
+        own.append(scanned["own_lookups"] + scanned["own_misses"])
+        traffic(server, 500, 500)
+
+    own: list[int] = []
+    document = watched(server, during=during)
+    assert (document["hits"], document["misses"]) == (500, 500)
+    assert [document["own_lookups"]] == own
+    assert document["own_lookups_exact"] is True
+
+
+def test_a_scan_that_is_killed_makes_the_correction_inexact(valkey: TestServer) -> None:
+    fill(valkey, 20_000)
+
+    def during() -> None:
+        with cachectl_started("--url", valkey.url, "scan", "--rate", "4000") as run:
+            wait_until("it reads", lambda: valkey.command_calls().get("type", 0) > 6000)
+            run.process.kill()
+            run.process.wait()
+        traffic(valkey, 100, 0)
+
+    document = watched(valkey, during=during)
+    assert document["own_lookups"] > 500
+    assert document["own_lookups_exact"] is False
+    # What was under way when it died is missing: two flights, of some thousand look-ups each.
+    assert 100 <= document["hits"] < 20_000
+
+
+def test_cachectl_of_another_machine_is_recognised(valkey: TestServer, tmp_path: Path) -> None:
+    fill(valkey, 5000)
+    elsewhere = {"XDG_RUNTIME_DIR": str(tmp_path / "elsewhere")}
+
+    def during() -> None:
+        wait_until("it reads", lambda: valkey.command_calls().get("type", 0) > 1000)
+
+    with cachectl_started("--url", valkey.url, "scan", "--rate", "1000", env=elsewhere):
+        wait_until("the scan begins", lambda: valkey.command_calls().get("scan", 0) > 2)
+        document = watched(valkey, during=during)
+    assert document["foreign_commands"] > 0
+    assert document["own_lookups"] == 0
+
+
+def test_reset_in_the_window(server: TestServer) -> None:
+    traffic(server, 1000, 1000)
+
+    def during() -> None:
+        server.run("CONFIG", "RESETSTAT")
+        traffic(server, 30, 10)
+
+    document = watched(server, during=during)
+    assert (document["hits"], document["misses"]) == (30, 10)
+    assert document["nodes"][0]["event"] == "reset"
+    assert all(rate is None or rate >= 0 for rate in document["per_second"].values())
+
+
+def test_restart_in_the_window(start_server: Callable[..., TestServer]) -> None:
+    server = start_server("redis-7.0")
+    traffic(server, 1000, 1000)
+
+    def during() -> None:
+        server.kill9()
+        server.restart()
+        traffic(server, 30, 10)
+
+    document = watched(server, during=during)
+    assert (document["hits"], document["misses"]) == (30, 10)
+    assert document["nodes"][0]["event"] == "restarted"
+    assert 0 < document["per_second"]["hits"] < 100
+    assert all(rate is None or rate >= 0 for rate in document["per_second"].values())
+
+
+def test_failover_in_the_window(start_sentinel: Callable[..., TestSentinels]) -> None:
+    group = start_sentinel()
+    url = f"redis+sentinel://{','.join(group.addresses)}/{group.name}"
+    with cachectl_started("--url", url, "stats", "--window", "12s", "-o", "json") as run:
+        wait_until("the first sample", lambda: in_window(group.current_primary()))
+        group.failover()
+        document = run.finish().check(3).json
+    assert document["partial"] is True
+    assert any("another process" in one["reason"] for one in document["unavailable"])
+    assert document["hits"] is None or document["hits"] >= 0
+
+
+def test_since_last(server: TestServer) -> None:
+    def since_last() -> Any:
+        return cachectl("--url", server.url, "stats", "--since-last", "-o", "json").check(0)
+
+    traffic(server, 10, 10)
+    first = since_last()
+    assert (first.json["hits"], first.json["misses"]) == (10, 10)
+    traffic(server, 70, 30)
+    second = since_last().json
+    assert (second["hits"], second["misses"]) == (70, 30)
+    assert cachectl("--url", server.url, "stats", "-w", "0", "-o", "json").json["hits"] == 0
+
+
+def test_resp2_and_resp3_say_the_same(server: TestServer, isolated_home: Path) -> None:
+    shapes = []
+    for protocol in (2, 3):
+        profile = isolated_home / f"resp{protocol}.yaml"
+        profile.write_text(f"url: {server.url}\nprotocol: {protocol}\n")
+        traffic(server, 7, 3)
+        done = cachectl("-p", str(profile), "stats", "--since-last", "-o", "json").check(0)
+        shapes.append({k: type(v) for k, v in done.json.items()})
+        assert done.json["reads"] is not None
+    assert shapes[0] == shapes[1]
+
+
+def test_findings_and_fail_on(valkey: TestServer, isolated_home: Path) -> None:
+    profile = isolated_home / "p.yaml"
+    profile.write_text(f"url: {valkey.url}\nthresholds: {{hit_ratio: 0.9, memory: 0.5}}\n")
+    traffic(valkey, 100, 100)
+    memory = int(valkey.info("memory")["used_memory"])
+    valkey.run("CONFIG", "SET", "maxmemory", str(int(memory * 1.5)))
+    done = cachectl("-p", str(profile), "stats", "-w", "0", "--fail-on", "warning", "-o", "json")
+    ids = {one["id"] for one in done.check(1).json["findings"]}
+    assert {"stats.hit_ratio", "stats.memory"} <= ids
+
+
+def test_evictions_and_refused_writes(valkey: TestServer) -> None:
+    memory = int(valkey.info("memory")["used_memory"])
+    valkey.run("CONFIG", "SET", "maxmemory", str(memory + 2_000_000))
+    client = valkey.client()
+
+    def during() -> None:
+        pipe = client.pipeline(transaction=False)
+        for number in range(3000):
+            pipe.set(f"k{number}", "x" * 1000)
+        pipe.execute(raise_on_error=False)
+
+    document = watched(valkey, during=during)
+    assert "stats.errors_oom" in {one["id"] for one in document["findings"]}
+    valkey.run("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    document = watched(valkey, during=during)
+    assert document["evicted"] > 0
+    assert "stats.evicted" in {one["id"] for one in document["findings"]}
+
+
+def test_login_without_command_info(valkey: TestServer, isolated_home: Path) -> None:
+    password = valkey.add_user("watcher", "resetkeys", "-@all", "+ping", "+info")
+    profile = isolated_home / "mine.yaml"
+    profile.write_text(f"url: redis://watcher@{valkey.address}\npassword: {{env: PW}}\n")
+    done = cachectl(
+        "-p", str(profile), "stats", "-w", "1s", "-o", "json", env={"PW": password},
+        secrets=[password],
+    ).check(0)  # fmt: skip
+    assert done.json["reads"] is None
+    assert done.json["unavailable"][0]["remedy"] == "allow it with the ACL rule +command|info"
+
+
+def test_login_without_info(valkey: TestServer, isolated_home: Path) -> None:
+    password = valkey.add_user("blind", "resetkeys", "-@all", "+ping")
+    profile = isolated_home / "mine.yaml"
+    profile.write_text(f"url: redis://blind@{valkey.address}\npassword: {{env: PW}}\n")
+    done = cachectl("-p", str(profile), "stats", "-w", "1s", env={"PW": password}).check(5)
+    assert "+info" in done.stderr
+
+
+def test_cluster_adds_up_its_nodes(cluster: TestCluster) -> None:
+    client = cluster.client()
+    keys = [f"k{number}" for number in range(300)]
+    profile = Path.home() / "cluster.yaml"
+    profile.write_text(f"cluster:\n  nodes: ['{cluster.primaries[0].address}']\n")
+    with cachectl_started("-p", str(profile), "stats", "-w", "2s", "-o", "json") as run:
+        wait_until("first samples", lambda: all(in_window(one) for one in cluster.primaries))
+        for key in keys:
+            client.set(key, "x")
+            client.get(key)
+            client.get(f"absent:{key}")
+        document = run.finish().check(0).json
+    client.close()
+    assert (document["hits"], document["misses"]) == (300, 300)
+    assert len(document["nodes"]) == 3
+    assert sum(node["hits"] for node in document["nodes"]) == 300
+    assert document["writes"] == 300
+
+
+def test_watch_streams(server: TestServer) -> None:
+    with cachectl_started(
+        "--url", server.url, "stats", "--watch", "--every", "300ms", "--count", "4", "-o", "ndjson"
+    ) as run:
+        wait_until("the first sample", lambda: in_window(server))
+        traffic(server, 60, 40)
+        rows = run.finish().check(0).ndjson
+    assert len(rows) == 4
+    assert sum(row["hits"] for row in rows) == 60
+    assert sum(row["misses"] for row in rows) == 40
+    assert all(row["window"] == pytest.approx(0.3, abs=0.25) for row in rows)
+
+
+def test_watch_goes_on_through_a_restart(start_server: Callable[..., TestServer]) -> None:
+    server = start_server("valkey-8.1")
+    with cachectl_started(
+        "--url", server.url, "stats", "--watch", "--every", "500ms", "-o", "ndjson"
+    ) as run:
+        wait_until("a row", lambda: run.out.count(b"\n") >= 1)
+        server.kill9()
+        wait_until("it is missed", lambda: b"no answer" in run.out)
+        server.restart()
+        wait_until("it is back", lambda: b"restarted" in run.out)
+        run.signal(signal.SIGINT)
+        rows = run.finish().check(130).ndjson
+    assert all((row["commands"] or 0) >= 0 for row in rows)
+
+
+def test_ctrl_c_shortens_the_window(valkey: TestServer) -> None:
+    with cachectl_started("--url", valkey.url, "stats", "-w", "1m", "-o", "json") as run:
+        wait_until("the first sample", lambda: in_window(valkey))
+        traffic(valkey, 9, 1)
+        time.sleep(0.5)
+        run.signal(signal.SIGINT)
+        done = run.finish().check(130)
+    assert json.loads(done.stdout)["hits"] == 9
+    assert done.json["partial"] is True
+    assert done.json["window"] < 20
+
+
+def test_on_a_terminal(valkey: TestServer) -> None:
+    with cachectl_tty(
+        "--url", valkey.url, "stats", "--watch", "--every", "200ms", "--count", "6", columns=80
+    ) as screen:
+        screen.finish().check(0)
+        text = screen.text
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "▁" in text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--watch", "--window", "1s"],
+        ["--every", "1s"],
+        ["--window", "soon"],
+        ["--since-last", "--window", "5s"],
+        ["--watch", "--every", "1ms"],
+        ["--watch", "commands"],
+    ],
+)
+def test_what_is_refused(words: list[str]) -> None:
+    assert cachectl("--url", "redis://127.0.0.1:1", "stats", *words).check(2).stderr
+
+
+def test_quiet_server_has_no_findings(server: TestServer) -> None:
+    done = cachectl("--url", server.url, "stats", "-w", "1s", "--fail-on", "info", "-o", "json")
+    document = done.check(0).json
+    assert document["findings"] == []
+    assert document["partial"] is False
+    assert document["window"] == pytest.approx(1.0, abs=1.0)
