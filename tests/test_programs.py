@@ -65,8 +65,9 @@ def test_terminal_has_a_size_takes_keys_and_turns_ctrl_c_into_sigint() -> None:
         import os, sys, time
         assert all(os.isatty(stream) for stream in (0, 1, 2))
         print("\\x1b[31msize", *os.get_terminal_size())
-        print("got", input())
+        words = input()
         try:
+            print("got", words)
             time.sleep(60)
         except KeyboardInterrupt:
             print("interrupted", *os.get_terminal_size(), "\\x1b[?25l")

@@ -8,7 +8,7 @@ import pytest
 from proxies import Proxy, error
 from servers import TestServer
 from targets import target_of
-from topologies import start_cluster
+from topologies import TestCluster
 
 from cachectl.server.capabilities import Capability, LoginFacts, capabilities
 from cachectl.server.check import check
@@ -196,14 +196,14 @@ def test_memory_full_is_said(any_server: TestServer) -> None:
     assert one.acl is None
 
 
-def test_cluster_names_the_node_that_differs() -> None:
-    with start_cluster("redis-7.0") as cluster:
-        for node in cluster.primaries:
-            node.add_user("me", "~*", "-@all", "+@read", "+cluster|slots", password="p")
-        odd = cluster.primaries[1]
-        odd.run("ACL", "SETUSER", "me", "-dump")
-        target = target_of(cluster.primaries[0], topology="cluster", username="me", password="p")
-        result = check(target)
+def test_cluster_names_the_node_that_differs(start_cluster: Callable[..., TestCluster]) -> None:
+    cluster = start_cluster("redis-7.0")
+    for node in cluster.primaries:
+        node.add_user("me", "~*", "-@all", "+@read", "+cluster|slots", password="p")
+    odd = cluster.primaries[1]
+    odd.run("ACL", "SETUSER", "me", "-dump")
+    target = target_of(cluster.primaries[0], topology="cluster", username="me", password="p")
+    result = check(target)
     archive = next(one for one in result.capabilities if one.feature == "archive")
     assert archive.reason == f"on {odd.address}: this login may not run DUMP"
     assert [step.name for step in result.steps] == [

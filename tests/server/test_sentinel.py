@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+import topologies
 from proxies import Proxy, unreachable
 from servers import TestServer
 from targets import login_of, target_of
-from topologies import TestSentinels, start_sentinel
+from topologies import TestSentinels
 
 from cachectl.config.target import Address, Target
 from cachectl.errors import AuthenticationError, CannotConnectError
@@ -19,7 +20,7 @@ from cachectl.server.connect import open_server
 @pytest.fixture(scope="module")
 def group() -> Iterator[TestSentinels]:
     """A primary, a replica and three Sentinels, for tests that only look."""
-    with start_sentinel() as started:
+    with topologies.start_sentinel() as started:
         yield started
 
 
@@ -41,11 +42,11 @@ def test_primary_and_replica(group: TestSentinels, protocol: int) -> None:
 
 
 @pytest.mark.parametrize("flavour", ["redis-6.2", "redis-7.0", "redis-8.2", "valkey-8.1"])
-def test_sentinels_of_every_flavour(flavour: str) -> None:
-    with (
-        start_sentinel(flavour, sentinels=1, replicas=0) as started,
-        open_server(watched_by(*started.sentinels)) as server,
-    ):
+def test_sentinels_of_every_flavour(
+    start_sentinel: Callable[..., TestSentinels], flavour: str
+) -> None:
+    started = start_sentinel(flavour, sentinels=1, replicas=0)
+    with open_server(watched_by(*started.sentinels)) as server:
         assert server.primaries[0].name == started.primary.address
 
 
@@ -95,7 +96,7 @@ def test_sentinel_instead_of_a_data_node(group: TestSentinels) -> None:
 
 
 def test_logins_apart() -> None:
-    with start_sentinel(password="data", sentinel_password="watch") as group:
+    with topologies.start_sentinel(password="data", sentinel_password="watch") as group:
         right = {"password": "data", "sentinel_login": login_of(password="watch")}
         with open_server(watched_by(*group.sentinels, **right)) as server:
             assert server.primaries[0].connection.call("PING") == b"PONG"
@@ -149,7 +150,7 @@ def test_replica_as_standalone_warns(group: TestSentinels) -> None:
 
 
 def test_reopen_after_a_failover_leads_to_the_new_primary() -> None:
-    with start_sentinel() as group:
+    with topologies.start_sentinel() as group:
         old = group.primary
         with open_server(watched_by(*group.sentinels)) as server:
             node = server.primaries[0]
