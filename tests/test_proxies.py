@@ -124,10 +124,10 @@ def test_dribble_passes_one_byte_at_a_time(proxy: Proxy) -> None:
     with socket.create_connection((proxy.host, proxy.port)) as raw:
         begin = time.monotonic()
         raw.sendall(b"PING\r\n")
-        pieces = []
-        while b"".join(pieces) != b"+PONG\r\n":
-            pieces.append(raw.recv(100))
-    assert len(pieces) >= 5
+        received = b""
+        while received != b"+PONG\r\n":
+            received += raw.recv(100)
+    # How many bytes a busy reader finds at once is chance; that six pauses were made is not.
     assert time.monotonic() - begin >= 0.06
 
 

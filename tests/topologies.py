@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self
@@ -274,6 +275,23 @@ def _wait_synchronised(replica: TestServer, primary: TestServer) -> None:
         return info["role"] == "slave" and info["master_link_status"] == "up"
 
     wait_until(f"{replica} follows {primary}", in_step)
+
+
+def wait_replicated(primary: TestServer) -> None:
+    """Wait until every replica of a primary has all that was written to it.
+
+    WAIT would not do: it knows of the writes of its own connection only.
+    """
+
+    def in_step() -> bool:
+        info = primary.info("replication")
+        replicas = [info[name] for name in info if re.fullmatch(r"slave\d+", name)]
+        offset = info["master_repl_offset"]
+        return bool(replicas) and all(
+            one["state"] == "online" and int(one["offset"]) >= offset for one in replicas
+        )
+
+    wait_until(f"the replicas of {primary} are in step", in_step)
 
 
 # --- Sentinel -------------------------------------------------------------------------------

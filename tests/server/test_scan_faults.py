@@ -29,9 +29,9 @@ def once(page: int, action: Callable[[], object]) -> Callable[[int], None]:
 
 def complete(seen: object, n: int) -> None:
     """Assert that a scan yielded the keys of fill(…, n), each once, and says that it is whole."""
-    assert sorted(seen.keys) == sorted(keys_of(n))  # type: ignore[attr-defined]
-    assert seen.outcome.complete  # type: ignore[attr-defined]
     assert seen.outcome.errors == []  # type: ignore[attr-defined]
+    assert seen.outcome.complete  # type: ignore[attr-defined]
+    assert sorted(seen.keys) == sorted(keys_of(n))  # type: ignore[attr-defined]
 
 
 def test_a_server_that_freezes_for_a_moment(server: TestServer) -> None:
