@@ -41,7 +41,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "analysis": ("model", "glob"),
     "values": ("model",),
-    "sources": ("config", "model", "errors"),
+    # What is written as MessagePack or compressed, so that one room knows these formats.
+    "sources": ("config", "values.encode", "model", "errors"),
     "server": ("config.target", "model", "errors", "glob"),
     "config": ("model", "errors"),
     "storage": ("model", "errors"),
