@@ -9,7 +9,14 @@ from __future__ import annotations
 import os
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+)
 
 from cachectl.config.durations import EXAMPLES, parse_duration
 from cachectl.config.sizes import parse_percent, parse_size
@@ -32,6 +39,11 @@ class Section(BaseModel):
         # A validation error must not carry a secret into a log.
         hide_input_in_errors=True,
     )
+
+
+Text = Annotated[str, Field(min_length=1, max_length=4096)]
+Count = Annotated[int, Field(ge=0)]
+PositiveCount = Annotated[int, Field(gt=0)]
 
 
 class FieldError(ValueError):

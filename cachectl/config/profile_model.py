@@ -5,49 +5,27 @@ No default is set here: config.target has them all, and a field that is None was
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from cachectl.config.fields import (
+    Count,
     FieldError,
     HostName,
     NodeAddress,
     Percent,
+    PositiveCount,
     PositiveDuration,
     Ratio,
     Section,
     Size,
+    Text,
 )
+from cachectl.config.json_schema import file_schema
+from cachectl.config.secret_model import SecretField
 from cachectl.config.target import Environment, PaceName, Topology
 from cachectl.config.urls import parse_url
-
-SOURCES_HINT = (
-    "take it from {env: NAME}, {file: PATH}, {command: [PROGRAM, ARGUMENT]}, "
-    "{keyring: {service: S, user: U}} or {prompt: true}"
-)
-
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-Text = Annotated[str, Field(min_length=1, max_length=4096)]
-Count = Annotated[int, Field(ge=0)]
-PositiveCount = Annotated[int, Field(gt=0)]
-
-
-def _env_name(value: str) -> str:
-    if not _ENV_NAME.fullmatch(value):
-        raise FieldError(
-            "must be the name of an environment variable: letters, digits and _",
-            "the secret itself does not belong into the file",
-        )
-    return value
-
-
-def _no_plain_secret(value: Any) -> Any:
-    if isinstance(value, str | int | float) and not isinstance(value, bool):
-        raise FieldError("must not be a password in plain text", SOURCES_HINT)
-    return value
 
 
 def _url(value: str) -> str:
@@ -64,36 +42,6 @@ def _tls_switch(value: Any) -> Any:
     return value
 
 
-class KeyringEntry(Section):
-    """An entry of the system's keyring."""
-
-    service: Text
-    user: Text
-
-
-class SecretSource(Section):
-    """Where a secret comes from: exactly one of these."""
-
-    env: Annotated[str, AfterValidator(_env_name)] | None = Field(
-        None, description="Name of an environment variable"
-    )
-    file: Text | None = Field(None, description="A file with the secret alone, mode 0600")
-    command: Annotated[list[Text], Field(min_length=1)] | None = Field(
-        None, description="A program that prints it, and its arguments; there is no shell"
-    )
-    keyring: KeyringEntry | None = Field(None, description="An entry of the system's keyring")
-    prompt: Literal[True] | None = Field(None, description="Ask at the terminal")
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> SecretSource:
-        given = [name for name in SecretSource.model_fields if getattr(self, name) is not None]
-        if len(given) != 1:
-            has = f"has {' and '.join(given)}" if given else "says not where the secret is"
-            raise FieldError(f"{has}; it takes exactly one source", SOURCES_HINT)
-        return self
-
-
-SecretField = Annotated[SecretSource, BeforeValidator(_no_plain_secret)]
 AddressMap = dict[NodeAddress, NodeAddress]
 
 
@@ -209,32 +157,7 @@ class ProfileFile(Section):
 
 def profile_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of a profile file, for editors and other tools."""
-    schema = ProfileFile.model_json_schema()
-    _drop_null(schema)
+    schema = file_schema(ProfileFile, "cachectl.profile-file/1", "Profile of cachectl")
     tls = schema["properties"]["tls"]
     tls["anyOf"] = [{"type": "boolean"}, {"$ref": tls.pop("$ref")}]
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": "cachectl.profile-file/1",
-        **schema,
-        "title": "Profile of cachectl",
-    }
-
-
-def _drop_null(node: Any) -> None:
-    """Take `null` and its default out: in Python None is "not written", in a file it is a slip."""
-    if isinstance(node, list):
-        for item in node:
-            _drop_null(item)
-    if not isinstance(node, dict):
-        return
-    for item in node.values():
-        _drop_null(item)
-    if node.get("default", 0) is None:
-        del node["default"]
-    if isinstance(node.get("title"), str):
-        del node["title"]  # pydantic makes titles of the names, and says nothing with them
-    choices = [choice for choice in node.get("anyOf", ()) if choice != {"type": "null"}]
-    if len(choices) == 1:
-        del node["anyOf"]
-        node.update({**choices[0], **node})
+    return schema

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cachectl.config import secret_sources
 from cachectl.config.conflicts import conflicts, given, topology_of
 from cachectl.config.fields import Section
 from cachectl.config.problems import Problem, reject, validate
-from cachectl.config.profile_model import ProfileFile, SecretSource
+from cachectl.config.profile_model import ProfileFile
+from cachectl.config.secret_model import (
+    SecretSource,
+    path_from,
+    refuse_foreign_commands,
+    secret_of,
+)
 from cachectl.config.secrets import Secret
 from cachectl.config.target import (
     DEFAULT_PORT,
@@ -27,7 +31,6 @@ from cachectl.config.target import (
 )
 from cachectl.config.urls import ServerUrl, parse_address, parse_url
 from cachectl.config.yamlfile import YamlDocument, load_file
-from cachectl.errors import RefusedError
 
 
 def load_profile(
@@ -52,7 +55,7 @@ def load_profile(
         problems += reader.missing_files()
     if problems:
         raise reject(document, problems)
-    reader.refuse_foreign_commands()
+    refuse_foreign_commands(path, reader.secret_sources())
     return reader.target(name or path.stem)
 
 
@@ -87,25 +90,8 @@ class _Reader:
             elif not os.access(path, os.R_OK):
                 yield Problem(place, f"names a file that this user may not read: {path}")
 
-    def refuse_foreign_commands(self) -> None:
-        """Raise RefusedError when somebody else could have written a command into the profile."""
-        if not any(source.command for source in self._secret_sources()):
-            return
-        facts = self.path.stat()
-        if facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise RefusedError(
-                f"{self.path} runs a command, and others than its owner may write to it",
-                hint=f"chmod go-w {self.path}",
-                target=str(self.path),
-            )
-        if facts.st_uid not in (os.geteuid(), 0):
-            raise RefusedError(
-                f"{self.path} runs a command, and belongs to another user",
-                hint="copy it to a file of your own after reading it",
-                target=str(self.path),
-            )
-
-    def _secret_sources(self) -> Iterator[SecretSource]:
+    def secret_sources(self) -> Iterator[SecretSource]:
+        """Yield where the profile's secrets come from."""
         sections = (self.profile, self.profile.sentinel, self.profile.tls)
         for section in sections:
             for name in ("password", "key_password"):
@@ -182,27 +168,10 @@ class _Reader:
         )
 
     def _secret(self, source: SecretSource | None, question: str) -> Secret | None:
-        if source is None:
-            return None
-        if source.env is not None:
-            return secret_sources.from_environment(source.env, self.environ)
-        if source.file is not None:
-            return secret_sources.from_file(self._path(source.file))
-        if source.command is not None:
-            return secret_sources.from_command(
-                [self._program(source.command[0]), *source.command[1:]]
-            )
-        if source.keyring is not None:
-            return secret_sources.from_keyring(source.keyring.service, source.keyring.user)
-        return secret_sources.from_prompt(question)
-
-    def _program(self, text: str) -> str:
-        # A bare name is looked up on PATH; with a slash it is a path like every other.
-        return str(self._path(text)) if "/" in text else text
+        return secret_of(source, self.path, self.environ, question)
 
     def _path(self, text: str) -> Path:
-        """Return a path of the file: `~` is the home, a relative one starts at the file."""
-        return self.path.absolute().parent / os.path.expanduser(text)
+        return path_from(self.path, text)
 
 
 def _first(*values: Any) -> Any:
