@@ -25,7 +25,12 @@ def matcher(pattern: bytes) -> Callable[[bytes], object]:
     """Return a function that says (by truth value) whether a name matches the whole pattern."""
     if pattern == b"*":
         return lambda _name: True
-    return re.compile(_regex(list(tokens(pattern))), re.DOTALL).fullmatch
+    return re.compile(regex(pattern), re.DOTALL).fullmatch
+
+
+def regex(pattern: bytes) -> bytes:
+    """Return the regular expression (for DOTALL, to match a whole name) that a pattern means."""
+    return _regex(list(tokens(pattern)))
 
 
 def tokens(pattern: bytes) -> Iterator[Token]:
@@ -89,7 +94,7 @@ def _regex(parts: list[Token]) -> bytes:
             pieces.append([])
         else:
             pieces[-1].append(part)
-    first, *middle = (b"".join(map(_one_byte, piece)) for piece in pieces)
+    first, *middle = (b"".join(map(one_byte, piece)) for piece in pieces)
     if not middle:
         return first
     *middle, last = middle
@@ -98,7 +103,8 @@ def _regex(parts: list[Token]) -> bytes:
     return b"(?!\\Z)" + first + groups + b".*" + last
 
 
-def _one_byte(allowed: frozenset[int]) -> bytes:
+def one_byte(allowed: frozenset[int]) -> bytes:
+    """Return the regular expression for one byte out of these."""
     if len(allowed) == 256:
         return b"."
     if not allowed:

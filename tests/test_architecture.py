@@ -1,7 +1,7 @@
 """The house has the rooms and doors that were designed, drawn here from the code itself.
 
-A room is a package below cachectl, or one of its own modules (main, model, errors, glob). Every
-import counts: at the top, inside a function, and for types alone.
+A room is a package below cachectl, or one of its own modules (main, model, errors, glob, and the
+few like them). Every import counts: at the top, inside a function, and for types alone.
 """
 
 from __future__ import annotations
@@ -27,26 +27,28 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "main": ("cli", "errors", "output.escape"),
     "cli": (
         *("actions", "analysis", "views", "server", "config", "storage", "output", "values"),
-        *("demo", "sources", "model", "errors", "glob"),
+        *("demo", "sources", "policy", "model", "errors", "glob"),
     ),
     "demo": ("server", "config", "model", "errors"),
     "actions": (
         *("server", "sources", "storage", "analysis", "values", "config"),
-        *("model", "errors", "glob"),
+        *("policy", "model", "errors", "glob"),
     ),
     "views": (
-        *("analysis", "actions", "values", "output.report", "config.target", "model"),
+        *("analysis", "actions", "values", "output.report", "config.target", "policy", "model"),
         # The results of `profiles check`, which are what a server says and nothing computed.
         *("server.check", "server.capabilities"),
     ),
-    "analysis": ("model", "glob"),
-    "values": ("model",),
+    "analysis": ("policy", "keypatterns", "model", "glob"),
+    "values": ("policy", "model"),
     # What is written as MessagePack or compressed, so that one room knows these formats.
-    "sources": ("config", "values.encode", "model", "errors"),
-    "server": ("config.target", "model", "errors", "glob"),
-    "config": ("model", "errors"),
+    "sources": ("config", "values.encode", "policy", "model", "errors"),
+    "server": ("config.target", "policy", "model", "errors", "glob"),
+    "config": ("policy", "keypatterns", "model", "errors"),
     "storage": ("model", "errors"),
     "output": ("errors", "model"),
+    "policy": ("keypatterns", "glob"),
+    "keypatterns": ("glob",),
     "glob": (),
     "model": (),
     "errors": (),

@@ -19,13 +19,16 @@ from typing import TYPE_CHECKING
 import typer
 
 from cachectl.cli.options import FailOn, OutputFormat
-from cachectl.errors import EXIT_FINDINGS, EXIT_PARTIAL
+from cachectl.errors import EXIT_FINDINGS, EXIT_PARTIAL, UsageError
 from cachectl.output.terminal import Terminal
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cachectl.config.target import Target
     from cachectl.output.progress import Progress
     from cachectl.output.report import Report, RowStream
+    from cachectl.policy import Policy
     from cachectl.server.connect import Server
     from cachectl.server.gate import Gate
 
@@ -57,6 +60,28 @@ class App:
     def use(self, target: Target) -> None:
         """Talk to this server, whatever the options and the environment name."""
         self._target = target
+
+    def policy(self, file: Path | None = None) -> Policy | None:
+        """Return the policy in `file` (--policy), else the profile's; None when there is none.
+
+        Raises ConfigError.
+        """
+        path = file or self.target.policy_file
+        if path is None:
+            return None
+        from cachectl.config.policies import load_policy
+
+        return load_policy(path)
+
+    def needed_policy(self, file: Path | None = None) -> Policy:
+        """Return the policy, for a command that can do nothing without. Raises UsageError."""
+        policy = self.policy(file)
+        if policy is None:
+            raise UsageError(
+                f"there is no policy: the profile {self.target.name} names none",
+                hint="give --policy FILE, or write one: cachectl policy init --from-scan",
+            )
+        return policy
 
     @contextmanager
     def server(self) -> Iterator[Server]:

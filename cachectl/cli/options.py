@@ -6,6 +6,7 @@ Whom to talk to stands at the root, what to print or do on the leaf.
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -74,4 +75,13 @@ Confirm = Annotated[
 Fail = Annotated[
     FailOn,
     typer.Option("--fail-on", help="Exit with 1 when there are findings of this severity or worse"),
+]
+PolicyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--policy",
+        metavar="FILE",
+        help="Policy file [default: the profile's `policy`]",
+        show_default=False,
+    ),
 ]

@@ -1,0 +1,161 @@
+r"""Patterns of a policy's rules: globs in which `{…}` stands for a part of the name that varies.
+
+    user:{id}:profile     {id} is what `scan` calls so: a run of decimal digits
+    session:{uuid}        and so on: uuid, hex, token, date, ts, ip, email, num, version, ticker
+    cart:{customer}:*     any other word stands for one segment, whatever it says; so does {*},
+                          which may be empty; the rest is a glob
+    \{flash\}:*           a backslash takes the braces literally
+
+Braces around anything else are themselves, as in `{user:{id}}:cart`, where they mark a hash tag.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cachectl import glob
+
+LONGEST_NAME = 1024
+"""Bytes: a longer name fits no pattern with a placeholder, so that matching takes bounded time."""
+MOST_WILD = 2
+"""Stars and placeholders of one pattern that can end in more than one place."""
+
+_PLACEHOLDER = re.compile(rb"\\.|\{(\*|[a-z][a-z0-9_]{0,30})\}", re.DOTALL)
+_STRONG, _DOT, _WEAK = b":/|;", b".", b"-_"
+
+KINDS: dict[bytes, bytes] = {
+    b"id": rb"[0-9]++",
+    b"uuid": rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}",
+    b"hex": rb"(?>[0-9a-f]{8,}|[0-9A-F]{8,})",
+    b"token": (
+        rb"(?>(?=[A-Za-z_+.\-]*[0-9])[A-Za-z0-9_+.\-]{10,}={0,2}|[A-Za-z0-9_+.\-]{16,}={0,2})"
+    ),
+    b"date": rb"(?>[0-9]{4}[\-._]?[0-9]{2}[\-._]?[0-9]{2}|[0-9]{4}-W?[0-9]{2})",
+    b"ts": (
+        rb"(?>[0-9]{10,19}|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}(?::?[0-9]{2}){0,2}"
+        rb"(?:[.,][0-9]+)?(?:Z|[+\-][0-9]{2}:?[0-9]{2})?)"
+    ),
+    b"ip": rb"[0-9]{1,3}(?:\.[0-9]{1,3}){3}",
+    b"email": rb"[A-Za-z0-9._%+\-]{1,64}@[A-Za-z0-9.\-]++",
+    b"num": rb"[0-9]++\.[0-9]++",
+    b"version": rb"[vV]?[0-9]++\.[0-9]++\.[0-9]++",
+    b"ticker": rb"[A-Z^][A-Z0-9]{0,11}(?:[.\-_=][A-Z0-9]{1,6})?",
+    b"java": rb"\xac\xed\x00\x05t..",
+}
+"""What `scan` puts in place of a varying part → what that matches.
+
+Each takes a run as long as it can and looks at no digit's value, so that names which differ in
+digits alone fit alike.
+"""
+
+
+class PatternError(ValueError):
+    """A pattern that cannot be used; the message is a sentence without its subject."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPattern:
+    """A pattern, compiled.
+
+    text: as it was written. expression: a regular expression for DOTALL and the whole name, without
+    groups. simple: whether it is a glob without placeholders. exact: how many bytes at the start
+    of a name have to be looked at digit by digit; behind them one digit is as good as another.
+    None: one is not, and nobody can say where. prefix: what every name that fits begins with.
+    """
+
+    text: bytes
+    expression: bytes
+    simple: bool
+    exact: int | None
+    prefix: bytes
+
+    def fits(self, key: bytes) -> bool:
+        """Return whether a name fits the pattern."""
+        if not self.simple and len(key) > LONGEST_NAME:
+            return False
+        return re.fullmatch(self.expression, key, re.DOTALL) is not None
+
+
+def compiled(text: bytes) -> KeyPattern:
+    """Return the pattern that `text` writes. Raises PatternError."""
+    if not text:
+        raise PatternError("must not be empty")
+    if len(text) > glob.MAX_LENGTH:
+        raise PatternError(f"must not be longer than {glob.MAX_LENGTH} bytes")
+    pieces = list(_pieces(text))
+    simple = all(name is None for _, name in pieces)
+    if simple:
+        # A lone star matches even the empty name, as `glob.matcher` has it.
+        expression = b".*" if text == b"*" else glob.regex(text)
+    else:
+        expression = _expression(pieces, _separators(text))
+    first, placeholder = pieces[0]
+    prefix = b"" if placeholder else glob.literal_prefix(first)
+    return KeyPattern(text, expression, simple, _exact(pieces), prefix)
+
+
+def _pieces(text: bytes) -> Iterator[tuple[bytes, bytes | None]]:
+    """Yield (glob, None) and (placeholder as written, its name), in order."""
+    at = 0
+    for match in _PLACEHOLDER.finditer(text):
+        if match[1] is None:
+            continue
+        if match.start() > at:
+            yield text[at : match.start()], None
+        yield match[0], match[1]
+        at = match.end()
+    if at < len(text):
+        yield text[at:], None
+
+
+def _separators(text: bytes) -> bytes:
+    """Return what ends a segment in such names: weak separators where no other stands."""
+    literal = b"".join(piece for piece, name in _pieces(text) if name is None)
+    if any(byte in literal for byte in _STRONG):
+        return _STRONG
+    return _STRONG + (_DOT if _DOT in literal else _WEAK)
+
+
+def _expression(pieces: list[tuple[bytes, bytes | None]], separators: bytes) -> bytes:
+    wild = 0
+    inside = b"[^" + re.escape(separators) + b"]"
+    found: list[bytes] = []
+    for number, (piece, name) in enumerate(pieces):
+        last = number == len(pieces) - 1
+        if name is None:
+            listed = list(glob.tokens(piece))
+            stars = listed.count(glob.STAR) - (last and listed[-1] == glob.STAR)
+            wild += stars
+            found += (b".*" if isinstance(t, str) else glob.one_byte(t) for t in listed)
+        elif name in KINDS:
+            found.append(KINDS[name])
+        else:
+            ends = last or pieces[number + 1][0][0] in separators
+            wild += not ends
+            least = b"*" if name == b"*" else b"+"
+            found.append(inside + least + (b"+" if ends else b""))
+    if wild > MOST_WILD:
+        raise PatternError(f"has more than {MOST_WILD} stars and placeholders with an open end")
+    return b"".join(found)
+
+
+def _exact(pieces: list[tuple[bytes, bytes | None]]) -> int | None:
+    """Return KeyPattern.exact."""
+    digits = frozenset(b"0123456789")
+    at, fixed, exact = 0, True, 0
+    for piece, name in pieces:
+        if name is not None:
+            fixed = False
+            continue
+        for token in glob.tokens(piece):
+            if isinstance(token, str):
+                fixed = False
+                continue
+            at += 1
+            if token & digits and not token >= digits:
+                if not fixed:
+                    return None
+                exact = at
+    return exact
