@@ -12,7 +12,7 @@ from cachectl import __version__
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
-    from typing import Any, NoReturn
+    from typing import Any, NoReturn, TextIO
 
     from cachectl.errors import CachectlError
 
@@ -128,30 +128,70 @@ def _flushed() -> bool:
     return written
 
 
+_ROOT_OPTIONS = ("-p", "--profile", "--url", "--timeout")
+"""Those that take the next word as their value."""
+
+
+def _formats(arguments: list[str]) -> set[str]:
+    """Return what the command line asks for with -o; looked at here since it may not parse."""
+    found = set()
+    for word, value in zip(arguments, [*arguments, ""][1:], strict=True):
+        if word in ("-o", "--output"):
+            found.add(value)
+        elif word.startswith("--output="):
+            found.add(word.removeprefix("--output="))
+        elif word.startswith("-o"):
+            found.add(word.removeprefix("-o"))
+    return found
+
+
 def _wants_json(arguments: list[str]) -> bool:
-    """Whether the command line asks for JSON; it is looked at here since it may not parse."""
-    pairs = zip(arguments, [*arguments, ""][1:], strict=True)
-    return any(
-        (word in ("-o", "--output") and value in ("json", "ndjson"))
-        or word in ("--output=json", "--output=ndjson", "-ojson", "-ondjson")
-        for word, value in pairs
-    )
+    return bool({"json", "ndjson"} & _formats(arguments))
+
+
+def _is_plugin(arguments: list[str]) -> bool:
+    """Whether a monitor waits for the answer: `check`, and whatever prints nagios."""
+    words = iter(arguments)
+    for word in words:
+        if word in _ROOT_OPTIONS:
+            next(words, None)
+        elif not word.startswith("-"):
+            return word == "check" or "nagios" in _formats(arguments)
+    return False
+
+
+def _code_for_monitors(error: CachectlError) -> int:
+    """Return CRITICAL when the server can't be reached, UNKNOWN when we could not even try.
+
+    Source: the Monitoring Plugins Development Guidelines, "Plugin Return Codes".
+    """
+    from cachectl.errors import AuthenticationError, CannotConnectError
+
+    down = isinstance(error, CannotConnectError) and not isinstance(error, AuthenticationError)
+    return 2 if down else 3
 
 
 def _fail(error: CachectlError, arguments: list[str]) -> int:
-    """Print the error for a person, or as an object for a program; return its exit code."""
+    """Print the error for a person, a program or a monitor; return its exit code."""
+    plugin = _is_plugin(arguments)
+    code = _code_for_monitors(error) if plugin else error.exit_code
+    formats = _formats(arguments)
     if _wants_json(arguments):
         import json
 
         _say(json.dumps({"error": error.as_json()}))
-        return error.exit_code
-    lines = [f"error: {error.message}"]
+        return code
+    sentence = error.message
     if error.target and error.target not in error.message:
-        lines[0] += f" ({error.target})"
-    if error.hint:
-        lines.append(f"hint: {error.hint}")
-    _say("\n".join(lines))
-    return error.exit_code
+        sentence += f" ({error.target})"
+    if plugin and ("nagios" in formats or not (formats or sys.stdout.isatty())):
+        # Monitors read standard output alone.
+        from cachectl.output.formats.nagios import plugin_line
+
+        _print(plugin_line(code, f"{sentence}; {error.hint}" if error.hint else sentence))
+        return code
+    _say(f"error: {sentence}\nhint: {error.hint}" if error.hint else f"error: {sentence}")
+    return code
 
 
 def _usage_error(error: Any, arguments: list[str]) -> int:
@@ -189,7 +229,11 @@ def _say(text: str) -> None:
     """Print to stderr, harmless; a stderr that is closed cannot be told anything."""
     from cachectl.output.escape import escape_lines
 
+    _print(escape_lines(text), sys.stderr)
+
+
+def _print(text: str, stream: TextIO | None = None) -> None:
     try:
-        print(escape_lines(text), file=sys.stderr)  # noqa: T201
+        print(text, file=stream or sys.stdout)
     except (OSError, ValueError):
         return

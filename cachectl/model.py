@@ -42,6 +42,35 @@ class Finding:
     subject: str | None = None
 
 
+class State(IntEnum):
+    """How a test ended, in the numbers that monitoring plugins end with."""
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+    UNKNOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One thing that was tested, for monitoring and CI.
+
+    name: a label that stays the same; text: a sentence. value: the figure, None when there is
+    none; unit: of it, as plugins write it ('' for a number, s, %, B); warn, critical: the ranges
+    that it was held against, '' for none; low, high: bounds that it cannot leave.
+    """
+
+    name: str
+    state: State
+    text: str = ""
+    value: float | None = None
+    unit: str = ""
+    warn: str = ""
+    critical: str = ""
+    low: float | None = None
+    high: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Unavailable:
     """What a server, a managed service or a login cannot answer: a value, not an exception.

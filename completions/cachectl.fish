@@ -44,55 +44,55 @@ function __cachectl_options
         case 'profiles'
             printf '%s\t%s\n' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'profiles list'
-            printf '%s\t%s\n' '--output' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-o' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+            printf '%s\t%s\n' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'profiles show'
-            printf '%s\t%s\n' '--output' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-o' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+            printf '%s\t%s\n' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'profiles check'
-            printf '%s\t%s\n' '--output' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-o' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+            printf '%s\t%s\n' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'profiles init'
             printf '%s\t%s\n' '--from-url' 'Where the server is, without the password' '--environment' 'How careful to be [default: development]' '--force' 'Overwrite the profile' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'profiles schema'
             printf '%s\t%s\n' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'scan'
-            printf '%s\t%s\n' '--match' 'The same as PATTERN' '--type' 'Only keys of this type' '--by' 'Group keys by' '--depth' 'Levels of the tree to tell apart' '--sort' 'What comes first' '--limit' 'At most this many rows' '--sample' 'Answer from N keys drawn at random, with 95 % intervals' '--save' 'Save a snapshot' '--resume' 'Go on with the scan that left this partial snapshot' '--pace' 'How hard to work on the server [default: gentle on production, else normal]' '--rate' 'At most this many keys a second' '--output' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-o' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+            printf '%s\t%s\n' '--match' 'The same as PATTERN' '--type' 'Only keys of this type' '--by' 'Group keys by' '--depth' 'Levels of the tree to tell apart' '--sort' 'What comes first' '--limit' 'At most this many rows' '--sample' 'Answer from N keys drawn at random, with 95 % intervals' '--save' 'Save a snapshot' '--resume' 'Go on with the scan that left this partial snapshot' '--pace' 'How hard to work on the server [default: gentle on production, else normal]' '--rate' 'At most this many keys a second' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'diff'
-            printf '%s\t%s\n' '--by' 'Group keys by' '--depth' 'Levels of names to tell apart' '--sort' 'What comes first: the largest change of …' '--all' 'Also namespaces in which nothing changed' '--limit' 'At most this many rows' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-o' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+            printf '%s\t%s\n' '--by' 'Group keys by' '--depth' 'Levels of names to tell apart' '--sort' 'What comes first: the largest change of …' '--all' 'Also namespaces in which nothing changed' '--limit' 'At most this many rows' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'keys'
             printf '%s\t%s\n' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'keys list'
-            printf '%s\t%s\n' '--match' 'Like PATTERN; several are alternatives' '--literal' 'Patterns are names: *, ? and [ mean themselves' '--type' 'Only this type; several are alternatives' '--namespace' 'Only a namespace as scan shows it' '--no-ttl' 'Only keys that never expire' '--ttl-under' 'Only keys that expire within this' '--ttl-over' 'Only keys that expire later than this' '--larger-than' 'Only keys of more memory, like 1mb' '--elements-over' 'Only keys of more members, fields or bytes of text' '--idle-over' 'Only keys not used for longer (not under LFU)' '--freq-under' 'Only keys of a lower LFU counter (under LFU)' '--freq-over' 'Only keys of a higher LFU counter (under LFU)' '--where' 'Also ttl<5m, field:NAME=VALUE, json:$.PATH=VALUE' '--not' 'Not keys for which this is so' '--columns' 'type, ttl, bytes, idle, freq, encoding, elements, namespace, node [default: type,ttl,bytes and what was filtered by]' '--print0' 'Only names, as they are, each ended by NUL' '-0' 'Only names, as they are, each ended by NUL' '--raw' 'Only names, as they are, each ended by a newline' '--limit' 'At most this many rows' '--pace' 'How hard to work on the server [default: gentle on production, else normal]' '--rate' 'At most this many keys a second' '--output' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-o' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+            printf '%s\t%s\n' '--match' 'Like PATTERN; several are alternatives' '--literal' 'Patterns are names: *, ? and [ mean themselves' '--type' 'Only this type; several are alternatives' '--namespace' 'Only a namespace as scan shows it' '--no-ttl' 'Only keys that never expire' '--ttl-under' 'Only keys that expire within this' '--ttl-over' 'Only keys that expire later than this' '--larger-than' 'Only keys of more memory, like 1mb' '--elements-over' 'Only keys of more members, fields or bytes of text' '--idle-over' 'Only keys not used for longer (not under LFU)' '--freq-under' 'Only keys of a lower LFU counter (under LFU)' '--freq-over' 'Only keys of a higher LFU counter (under LFU)' '--where' 'Also ttl<5m, field:NAME=VALUE, json:$.PATH=VALUE' '--not' 'Not keys for which this is so' '--columns' 'type, ttl, bytes, idle, freq, encoding, elements, namespace, node [default: type,ttl,bytes and what was filtered by]' '--print0' 'Only names, as they are, each ended by NUL' '-0' 'Only names, as they are, each ended by NUL' '--raw' 'Only names, as they are, each ended by a newline' '--limit' 'At most this many rows' '--pace' 'How hard to work on the server [default: gentle on production, else normal]' '--rate' 'At most this many keys a second' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'keys get'
-            printf '%s\t%s\n' '--field' 'One field of a hash; written as the key is' '--raw' 'Bytes as they are, in a terminal too; elements by line' '--escaped' 'The name is written as cachectl shows it, with \\x00 or \\\\' '--b64' 'The name is written in base64 (key_b64)' '--limit' 'At most this many elements of a collection' '--output' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-o' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+            printf '%s\t%s\n' '--field' 'One field of a hash; written as the key is' '--raw' 'Bytes as they are, in a terminal too; elements by line' '--escaped' 'The name is written as cachectl shows it, with \\x00 or \\\\' '--b64' 'The name is written in base64 (key_b64)' '--limit' 'At most this many elements of a collection' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'keys show'
-            printf '%s\t%s\n' '--value' 'Read some of the value' '--no-value' 'Read some of the value' '--escaped' 'The name is written as cachectl shows it, with \\x00 or \\\\' '--b64' 'The name is written in base64 (key_b64)' '--limit' 'At most this many elements of a collection' '--output' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-o' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+            printf '%s\t%s\n' '--value' 'Read some of the value' '--no-value' 'Read some of the value' '--escaped' 'The name is written as cachectl shows it, with \\x00 or \\\\' '--b64' 'The name is written in base64 (key_b64)' '--limit' 'At most this many elements of a collection' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'stats'
-            printf '%s\t%s\n' '--window' 'How long to watch: 10s, 1m; 0 for since the last call [default: 10s]' '-w' 'How long to watch: 10s, 1m; 0 for since the last call [default: 10s]' '--since-last' 'Compare with what the last call saved; wait for nothing' '--watch' 'Window after window, until Ctrl-C' '--every' 'Length of a window of --watch [default: 2s]' '--count' 'Stop --watch after so many windows' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-o' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+            printf '%s\t%s\n' '--window' 'How long to watch: 10s, 1m; 0 for since the last call [default: 10s]' '-w' 'How long to watch: 10s, 1m; 0 for since the last call [default: 10s]' '--since-last' 'Compare with what the last call saved; wait for nothing' '--watch' 'Window after window, until Ctrl-C' '--every' 'Length of a window of --watch [default: 2s]' '--count' 'Stop --watch after so many windows' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'stats commands'
-            printf '%s\t%s\n' '--window' 'How long to watch: 10s, 1m; 0 for since the last call [default: 10s]' '-w' 'How long to watch: 10s, 1m; 0 for since the last call [default: 10s]' '--since-last' 'Compare with what the last call saved; wait for nothing' '--sort' 'What comes first' '--limit' 'At most this many rows' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-o' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+            printf '%s\t%s\n' '--window' 'How long to watch: 10s, 1m; 0 for since the last call [default: 10s]' '-w' 'How long to watch: 10s, 1m; 0 for since the last call [default: 10s]' '--since-last' 'Compare with what the last call saved; wait for nothing' '--sort' 'What comes first' '--limit' 'At most this many rows' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'stats clients'
-            printf '%s\t%s\n' '--by' 'Group connections by' '--window' 'How long to watch: 2s, 1m; 0 for one look [default: 2s]' '-w' 'How long to watch: 2s, 1m; 0 for one look [default: 2s]' '--limit' 'At most this many rows' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-o' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+            printf '%s\t%s\n' '--by' 'Group connections by' '--window' 'How long to watch: 2s, 1m; 0 for one look [default: 2s]' '-w' 'How long to watch: 2s, 1m; 0 for one look [default: 2s]' '--limit' 'At most this many rows' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'stats latency'
-            printf '%s\t%s\n' '--window' 'How long to watch: 10s, 1m [default: 10s]' '-w' 'How long to watch: 10s, 1m [default: 10s]' '--limit' 'At most this many rows' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-o' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+            printf '%s\t%s\n' '--window' 'How long to watch: 10s, 1m [default: 10s]' '-w' 'How long to watch: 10s, 1m [default: 10s]' '--limit' 'At most this many rows' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'stats slow'
-            printf '%s\t%s\n' '--since' 'Only what was logged in the last 10m, 1h [default: all that the log holds]' '--limit' 'At most this many rows' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-o' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+            printf '%s\t%s\n' '--since' 'Only what was logged in the last 10m, 1h [default: all that the log holds]' '--limit' 'At most this many rows' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'invalidate'
-            printf '%s\t%s\n' '--match' 'Like PATTERN; several are alternatives' '--literal' 'Patterns are names: *, ? and [ mean themselves' '--type' 'Only this type; several are alternatives' '--namespace' 'Only a namespace as scan shows it' '--no-ttl' 'Only keys that never expire' '--ttl-under' 'Only keys that expire within this' '--ttl-over' 'Only keys that expire later than this' '--larger-than' 'Only keys of more memory, like 1mb' '--elements-over' 'Only keys of more members, fields or bytes of text' '--idle-over' 'Only keys not used for longer (not under LFU)' '--freq-under' 'Only keys of a lower LFU counter (under LFU)' '--freq-over' 'Only keys of a higher LFU counter (under LFU)' '--where' 'Also ttl<5m, field:NAME=VALUE, json:$.PATH=VALUE' '--not' 'Not keys for which this is so' '--key' 'This key; can be repeated' '--keys-from' 'The keys in a file, - for stdin' '--keys-format' 'How the file lists them' '--tag' 'The keys in a tag set, which is trimmed too' '--all' 'Every key; still bounded by --max-percent' '--mode' 'Remove, let expire, or quarantine' '--in' 'With --mode expire: the new TTL' '--spread' 'With --mode expire: spread TTLs over this' '--dry-run' 'Show what would be done, change nothing' '--plan' 'Save the dry run, for `invalidate apply`' '--valid-for' 'With --plan: how long it may be applied' '--no-archive' 'Keep no copies: what is removed stays removed' '--max-keys' 'Refuse to change more keys [default: the profile\'s]' '--max-percent' 'Refuse to change a larger share of all keys [default: the profile\'s]' '--yes' 'Do not ask' '-y' 'Do not ask' '--confirm' 'The server\'s name, to confirm on production' '--pace' 'How hard to work on the server [default: gentle on production, else normal]' '--rate' 'At most this many keys a second' '--syslog' 'Write the audit line to syslog as well' '--audit-stream' 'Add the audit line to a stream, too' '--output' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-o' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+            printf '%s\t%s\n' '--match' 'Like PATTERN; several are alternatives' '--literal' 'Patterns are names: *, ? and [ mean themselves' '--type' 'Only this type; several are alternatives' '--namespace' 'Only a namespace as scan shows it' '--no-ttl' 'Only keys that never expire' '--ttl-under' 'Only keys that expire within this' '--ttl-over' 'Only keys that expire later than this' '--larger-than' 'Only keys of more memory, like 1mb' '--elements-over' 'Only keys of more members, fields or bytes of text' '--idle-over' 'Only keys not used for longer (not under LFU)' '--freq-under' 'Only keys of a lower LFU counter (under LFU)' '--freq-over' 'Only keys of a higher LFU counter (under LFU)' '--where' 'Also ttl<5m, field:NAME=VALUE, json:$.PATH=VALUE' '--not' 'Not keys for which this is so' '--key' 'This key; can be repeated' '--keys-from' 'The keys in a file, - for stdin' '--keys-format' 'How the file lists them' '--tag' 'The keys in a tag set, which is trimmed too' '--all' 'Every key; still bounded by --max-percent' '--mode' 'Remove, let expire, or quarantine' '--in' 'With --mode expire: the new TTL' '--spread' 'With --mode expire: spread TTLs over this' '--dry-run' 'Show what would be done, change nothing' '--plan' 'Save the dry run, for `invalidate apply`' '--valid-for' 'With --plan: how long it may be applied' '--no-archive' 'Keep no copies: what is removed stays removed' '--max-keys' 'Refuse to change more keys [default: the profile\'s]' '--max-percent' 'Refuse to change a larger share of all keys [default: the profile\'s]' '--yes' 'Do not ask' '-y' 'Do not ask' '--confirm' 'The server\'s name, to confirm on production' '--pace' 'How hard to work on the server [default: gentle on production, else normal]' '--rate' 'At most this many keys a second' '--syslog' 'Write the audit line to syslog as well' '--audit-stream' 'Add the audit line to a stream, too' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'invalidate apply'
-            printf '%s\t%s\n' '--no-archive' 'Keep no copies: what is removed stays removed' '--max-keys' 'Refuse to change more keys [default: the profile\'s]' '--max-percent' 'Refuse to change a larger share of all keys [default: the profile\'s]' '--yes' 'Do not ask' '-y' 'Do not ask' '--confirm' 'The server\'s name, to confirm on production' '--pace' 'How hard to work on the server [default: gentle on production, else normal]' '--rate' 'At most this many keys a second' '--syslog' 'Write the audit line to syslog as well' '--audit-stream' 'Add the audit line to a stream, too' '--output' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-o' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+            printf '%s\t%s\n' '--no-archive' 'Keep no copies: what is removed stays removed' '--max-keys' 'Refuse to change more keys [default: the profile\'s]' '--max-percent' 'Refuse to change a larger share of all keys [default: the profile\'s]' '--yes' 'Do not ask' '-y' 'Do not ask' '--confirm' 'The server\'s name, to confirm on production' '--pace' 'How hard to work on the server [default: gentle on production, else normal]' '--rate' 'At most this many keys a second' '--syslog' 'Write the audit line to syslog as well' '--audit-stream' 'Add the audit line to a stream, too' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'invalidate resume'
-            printf '%s\t%s\n' '--syslog' 'Write the audit line to syslog as well' '--audit-stream' 'Add the audit line to a stream, too' '--output' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-o' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+            printf '%s\t%s\n' '--syslog' 'Write the audit line to syslog as well' '--audit-stream' 'Add the audit line to a stream, too' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'invalidate runs'
-            printf '%s\t%s\n' '--limit' 'At most this many rows' '--output' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-o' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+            printf '%s\t%s\n' '--limit' 'At most this many rows' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'invalidate show'
-            printf '%s\t%s\n' '--output' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-o' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+            printf '%s\t%s\n' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'invalidate prune'
-            printf '%s\t%s\n' '--older-than' 'Runs that ended longer ago' '--dry-run' 'Show what would be done, change nothing' '--yes' 'Do not ask' '-y' 'Do not ask' '--output' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-o' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+            printf '%s\t%s\n' '--older-than' 'Runs that ended longer ago' '--dry-run' 'Show what would be done, change nothing' '--yes' 'Do not ask' '-y' 'Do not ask' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'invalidate flush'
-            printf '%s\t%s\n' '--confirm' 'The server\'s name, to confirm on production' '--syslog' 'Write the audit line to syslog as well' '--audit-stream' 'Add the audit line to a stream, too' '--output' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-o' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+            printf '%s\t%s\n' '--confirm' 'The server\'s name, to confirm on production' '--syslog' 'Write the audit line to syslog as well' '--audit-stream' 'Add the audit line to a stream, too' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'undo'
-            printf '%s\t%s\n' '--match' 'Only keys that match this glob' '--overwrite' 'Put old values in the place of newer ones' '--other-server' 'Put them into another server than the run\'s' '--yes' 'Do not ask' '-y' 'Do not ask' '--confirm' 'The server\'s name, to confirm on production' '--pace' 'How hard to work on the server [default: gentle on production, else normal]' '--rate' 'At most this many keys a second' '--output' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-o' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+            printf '%s\t%s\n' '--match' 'Only keys that match this glob' '--overwrite' 'Put old values in the place of newer ones' '--other-server' 'Put them into another server than the run\'s' '--yes' 'Do not ask' '-y' 'Do not ask' '--confirm' 'The server\'s name, to confirm on production' '--pace' 'How hard to work on the server [default: gentle on production, else normal]' '--rate' 'At most this many keys a second' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'demo'
-            printf '%s\t%s\n' '--keys' 'Size of the cache [default: 100,000]' '--seed' 'Another seed, other values' '--port' 'Port on 127.0.0.1 [default: a free one]' '--traffic' 'Use the cache in the background' '--no-traffic' 'Use the cache in the background' '--once' 'Do all of it and end, instead of staying' '--output' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-o' 'Format of the answer [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+            printf '%s\t%s\n' '--keys' 'Size of the cache [default: 100,000]' '--seed' 'Another seed, other values' '--port' 'Port on 127.0.0.1 [default: a free one]' '--traffic' 'Use the cache in the background' '--no-traffic' 'Use the cache in the background' '--once' 'Do all of it and end, instead of staying' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'completion'
             printf '%s\t%s\n' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'completion show'
@@ -163,13 +163,13 @@ function __cachectl_value
         case ' --profile' ' -p'
             __cachectl_profiles; __cachectl_files
         case 'profiles list --output' 'profiles list -o'
-            printf '%s\n' table plain json ndjson csv tsv yaml markdown
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
         case 'profiles show --output' 'profiles show -o'
-            printf '%s\n' table plain json ndjson csv tsv yaml markdown
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
         case 'profiles show #1'
             __cachectl_profiles; __cachectl_files
         case 'profiles check --output' 'profiles check -o'
-            printf '%s\n' table plain json ndjson csv tsv yaml markdown
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
         case 'profiles check #1'
             __cachectl_profiles; __cachectl_files
         case 'profiles init --environment'
@@ -185,7 +185,7 @@ function __cachectl_value
         case 'scan --pace'
             printf '%s\n' gentle normal flat-out
         case 'scan --output' 'scan -o'
-            printf '%s\n' table plain json ndjson csv tsv yaml markdown
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
         case 'diff --by'
             printf '%s\n' template prefix type node
         case 'diff --sort'
@@ -193,7 +193,7 @@ function __cachectl_value
         case 'diff --fail-on'
             printf '%s\n' none info warning critical
         case 'diff --output' 'diff -o'
-            printf '%s\n' table plain json ndjson csv tsv yaml markdown
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
         case 'diff #1'
             __cachectl_files
         case 'diff #2'
@@ -201,35 +201,35 @@ function __cachectl_value
         case 'keys list --pace'
             printf '%s\n' gentle normal flat-out
         case 'keys list --output' 'keys list -o'
-            printf '%s\n' table plain json ndjson csv tsv yaml markdown
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
         case 'keys get --output' 'keys get -o'
-            printf '%s\n' table plain json ndjson csv tsv yaml markdown
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
         case 'keys show --output' 'keys show -o'
-            printf '%s\n' table plain json ndjson csv tsv yaml markdown
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
         case 'stats --fail-on'
             printf '%s\n' none info warning critical
         case 'stats --output' 'stats -o'
-            printf '%s\n' table plain json ndjson csv tsv yaml markdown
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
         case 'stats commands --sort'
             printf '%s\n' time calls per-call failures name
         case 'stats commands --fail-on'
             printf '%s\n' none info warning critical
         case 'stats commands --output' 'stats commands -o'
-            printf '%s\n' table plain json ndjson csv tsv yaml markdown
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
         case 'stats clients --by'
             printf '%s\n' name address library user database
         case 'stats clients --fail-on'
             printf '%s\n' none info warning critical
         case 'stats clients --output' 'stats clients -o'
-            printf '%s\n' table plain json ndjson csv tsv yaml markdown
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
         case 'stats latency --fail-on'
             printf '%s\n' none info warning critical
         case 'stats latency --output' 'stats latency -o'
-            printf '%s\n' table plain json ndjson csv tsv yaml markdown
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
         case 'stats slow --fail-on'
             printf '%s\n' none info warning critical
         case 'stats slow --output' 'stats slow -o'
-            printf '%s\n' table plain json ndjson csv tsv yaml markdown
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
         case 'invalidate --keys-from'
             __cachectl_files
         case 'invalidate --keys-format'
@@ -241,29 +241,29 @@ function __cachectl_value
         case 'invalidate --pace'
             printf '%s\n' gentle normal flat-out
         case 'invalidate --output' 'invalidate -o'
-            printf '%s\n' table plain json ndjson csv tsv yaml markdown
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
         case 'invalidate apply --pace'
             printf '%s\n' gentle normal flat-out
         case 'invalidate apply --output' 'invalidate apply -o'
-            printf '%s\n' table plain json ndjson csv tsv yaml markdown
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
         case 'invalidate apply #1'
             __cachectl_files
         case 'invalidate resume --output' 'invalidate resume -o'
-            printf '%s\n' table plain json ndjson csv tsv yaml markdown
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
         case 'invalidate runs --output' 'invalidate runs -o'
-            printf '%s\n' table plain json ndjson csv tsv yaml markdown
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
         case 'invalidate show --output' 'invalidate show -o'
-            printf '%s\n' table plain json ndjson csv tsv yaml markdown
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
         case 'invalidate prune --output' 'invalidate prune -o'
-            printf '%s\n' table plain json ndjson csv tsv yaml markdown
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
         case 'invalidate flush --output' 'invalidate flush -o'
-            printf '%s\n' table plain json ndjson csv tsv yaml markdown
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
         case 'undo --pace'
             printf '%s\n' gentle normal flat-out
         case 'undo --output' 'undo -o'
-            printf '%s\n' table plain json ndjson csv tsv yaml markdown
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
         case 'demo --output' 'demo -o'
-            printf '%s\n' table plain json ndjson csv tsv yaml markdown
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
         case 'completion show #1'
             printf '%s\n' bash zsh fish
         case 'completion install #1'

@@ -12,6 +12,8 @@ from cachectl.output.terminal import Terminal
 
 NOW = 1_790_000_000.0
 FORMATS = list(Format)
+OF_STATES = (Format.NAGIOS, Format.JUNIT)
+"""Formats that tell what was tested, and no rows."""
 
 COLUMNS = (
     Column("namespace", Kind.NAMESPACE),

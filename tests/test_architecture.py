@@ -23,8 +23,9 @@ LONGEST = 500
 # module alone ("config.target": the record that says whom to talk to, and nothing of YAML).
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "__main__": ("main",),
-    # A message may quote what a server said, so the last switch escapes it.
-    "main": ("cli", "errors", "output.escape"),
+    # A message may quote what a server said, so the last switch escapes it; a monitor reads it as
+    # the first line of a plugin.
+    "main": ("cli", "errors", "output.escape", "output.formats.nagios"),
     "cli": (
         *("actions", "analysis", "views", "server", "config", "storage", "output", "values"),
         *("demo", "sources", "policy", "model", "errors", "glob"),

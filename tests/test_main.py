@@ -240,3 +240,50 @@ def test_every_exit_code_is_explained_once() -> None:
     assert codes == sorted(set(codes))
     declared = {cls.exit_code for cls in errors.CachectlError.__subclasses__()}
     assert declared <= set(codes)
+
+
+# --- What a monitor reads ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "state"),
+    [
+        ("CannotConnectError", 2, "CRITICAL"),
+        ("AuthenticationError", 3, "UNKNOWN"),
+        ("UsageError", 3, "UNKNOWN"),
+        ("ConfigError", 3, "UNKNOWN"),
+        ("RefusedError", 3, "UNKNOWN"),
+        ("InternalError", 3, "UNKNOWN"),
+    ],
+)
+@pytest.mark.parametrize(
+    "words",
+    [("check",), ("-p", "prod", "-v", "check", "latency"), ("stats", "-o", "nagios")],
+    ids=lambda words: words[-1],
+)
+def test_an_error_is_the_line_of_a_plugin(
+    words: tuple[str, ...], error: str, code: int, state: str
+) -> None:
+    done = run(f"raise errors.{error}('no | way\\n', hint='do', target='h:1')", *words)
+    assert (done.returncode, done.stderr) == (code, "")
+    assert done.stdout == f"CACHE {state} - no \\x7c way  (h:1); do\n"
+
+
+@pytest.mark.parametrize("words", [("-p", "check", "stats"), ("stats", "check"), ("--url=check",)])
+def test_only_check_is_a_plugin(words: tuple[str, ...]) -> None:
+    done = run("raise errors.UsageError('no')", *words)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "error: no\n")
+
+
+def test_a_plugin_that_prints_something_else_keeps_its_errors_apart() -> None:
+    done = run("raise errors.UsageError('no')", "check", "-o", "junit")
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", "error: no\n")
+    done = run("raise errors.CannotConnectError('no')", "check", "-o", "json")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert json.loads(done.stderr)["error"]["code"] == "cannot-connect"
+
+
+def test_a_defect_in_check_is_unknown() -> None:
+    done = run("raise ValueError('x')", "check")
+    assert done.returncode == 3
+    assert done.stdout.startswith("CACHE UNKNOWN - a defect of cachectl ")

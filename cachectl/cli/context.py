@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
@@ -131,7 +131,15 @@ class App:
     ) -> None:
         """Write a report and end with the exit code that its findings and gaps ask for."""
         self.show(report, output)
+        if output is OutputFormat.NAGIOS:
+            self.end_as_plugin(report)
         self.end(report, fail_on)
+
+    def end_as_plugin(self, report: Report) -> NoReturn:
+        """End with the state of a report that is shown: 0 OK to 3 UNKNOWN."""
+        from cachectl.output.verdicts import overall, verdicts_of
+
+        raise typer.Exit(int(overall(verdicts_of(report))))
 
     def end(self, report: Report, fail_on: FailOn = FailOn.NONE) -> None:
         """End with the exit code that a report which is shown asks for."""

@@ -23,6 +23,9 @@ class OutputFormat(StrEnum):
     TSV = "tsv"
     YAML = "yaml"
     MARKDOWN = "markdown"
+    NAGIOS = "nagios"
+    PROMETHEUS = "prometheus"
+    JUNIT = "junit"
 
 
 class FailOn(StrEnum):
@@ -47,7 +50,8 @@ Output = Annotated[
     typer.Option(
         "--output",
         "-o",
-        help="Format of the answer [default: table on a terminal, plain on a pipe]",
+        metavar="FORMAT",
+        help=f"{', '.join(OutputFormat)} [default: table on a terminal, plain on a pipe]",
         show_default=False,
     ),
 ]

@@ -7,12 +7,12 @@ what kind of value they hold. A format turns it into text. Machine formats take 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Literal
 
-from cachectl.model import Estimate, Finding, ServerFacts, Unavailable
+from cachectl.model import Estimate, Finding, ServerFacts, Unavailable, Verdict
 
 
 class Kind(Enum):
@@ -124,6 +124,16 @@ class Text:
 Block = Pairs | Table | Histogram | Text
 
 
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric of Prometheus. samples: (labels, value); help: the same wherever it is written."""
+
+    name: str
+    help: str
+    samples: Sequence[tuple[Mapping[str, str], float]]
+    type: Literal["counter", "gauge"] = "gauge"
+
+
 @dataclass(slots=True)
 class Report:
     """Everything one command has to say.
@@ -132,6 +142,8 @@ class Report:
     that csv, tsv, ndjson and markdown take when they can take only one. partial: something is
     missing that was asked for (exit code 3). notes: sentences for people, after the blocks, on
     stderr when the answer goes to a pipe. generated_at: Unix seconds, filled in when it is shown.
+    verdicts: what was tested, for monitoring and CI; metrics: for Prometheus. A report that has
+    neither is taken for what its findings and figures say.
     """
 
     schema: str
@@ -143,6 +155,8 @@ class Report:
     unavailable: Sequence[Unavailable] = ()
     notes: Sequence[str] = ()
     generated_at: float | None = None
+    verdicts: Sequence[Verdict] = ()
+    metrics: Sequence[Metric] = ()
 
     @property
     def tables(self) -> list[Table]:

@@ -22,6 +22,9 @@ class Format(StrEnum):
     TSV = "tsv"
     YAML = "yaml"
     MARKDOWN = "markdown"
+    NAGIOS = "nagios"
+    PROMETHEUS = "prometheus"
+    JUNIT = "junit"
 
 
 # Format → (function for a report, function for a stream), each with the module that it is in: they
@@ -35,6 +38,9 @@ _WRITERS: dict[Format, tuple[str, str]] = {
     Format.YAML: ("machines.show_yaml", "machines.stream_yaml"),
     Format.CSV: ("separated.show_csv", "separated.stream_csv"),
     Format.TSV: ("separated.show_tsv", "separated.stream_tsv"),
+    Format.NAGIOS: ("nagios.show_nagios", "nagios.stream_nagios"),
+    Format.PROMETHEUS: ("prometheus.show_prometheus", "prometheus.stream_prometheus"),
+    Format.JUNIT: ("junit.show_junit", "junit.stream_junit"),
 }
 
 

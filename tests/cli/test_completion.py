@@ -218,7 +218,7 @@ def test_options(offered: Callable[[str], list[str]]) -> None:
 
 def test_choices(offered: Callable[[str], list[str]]) -> None:
     assert offered("cachectl scan --output ") == FORMATS
-    assert offered("cachectl scan -o j") == ["json"]
+    assert offered("cachectl scan -o j") == ["json", "junit"]
     assert offered("cachectl completion show ") == ["bash", "fish", "zsh"]
 
 

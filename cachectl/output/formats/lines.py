@@ -141,14 +141,14 @@ def finding_line(finding: Finding) -> str:
     return escape_lines(text)
 
 
-def unavailable_line(item: Unavailable) -> str:
-    """Return what could not be known, why, and what would help."""
+def unavailable_text(item: Unavailable) -> str:
+    """Return what could not be known, why, and what would help; not made harmless yet."""
     where = f" on {item.node}" if item.node else ""
     remedy = f"; {item.remedy}" if item.remedy else ""
-    return escape_lines(f"not available: {item.what}{where}: {item.reason}{remedy}")
+    return f"not available: {item.what}{where}: {item.reason}{remedy}"
 
 
 def gaps(report: Report) -> list[str]:
     """Return the lines that say what the answer lacks."""
-    lines = [unavailable_line(item) for item in report.unavailable]
+    lines = [escape_lines(unavailable_text(item)) for item in report.unavailable]
     return [PARTIAL, *lines] if report.partial else lines

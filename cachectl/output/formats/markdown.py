@@ -10,6 +10,7 @@ from tabulate import tabulate
 from cachectl.model import Finding
 from cachectl.output.cells import RIGHT_ALIGNED
 from cachectl.output.escape import escape_lines, escape_text
+from cachectl.output.formats.collected import show_at_end
 from cachectl.output.formats.lines import (
     cell,
     gaps,
@@ -56,21 +57,7 @@ def show_markdown(report: Report, terminal: Terminal) -> None:
 
 def stream_markdown(stream: RowStream, terminal: Terminal) -> None:
     """Write one table when all rows are there, or when they were interrupted."""
-    rows: list[Sequence[object]] = []
-    try:
-        rows.extend(stream.rows)
-    finally:
-        end = stream.finish()
-        blocks = [Table(stream.table, stream.columns, rows), *end.blocks]
-        report = Report(
-            stream.schema,
-            blocks,
-            partial=end.partial,
-            findings=end.findings,
-            unavailable=end.unavailable,
-            notes=end.notes,
-        )
-        show_markdown(report, terminal)
+    show_at_end(stream, show_markdown, terminal)
 
 
 def _block(block: Block, encoding: str) -> str:
