@@ -36,6 +36,8 @@ def _drop_null(node: Any) -> None:
     if isinstance(node.get("title"), str):
         del node["title"]  # pydantic makes titles of the names, and says nothing with them
     choices = [choice for choice in node.get("anyOf", ()) if choice != {"type": "null"}]
+    if len(choices) > 1:
+        node["anyOf"] = choices
     if len(choices) == 1:
         del node["anyOf"]
         node.update({**choices[0], **node})

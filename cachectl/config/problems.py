@@ -9,7 +9,7 @@ exception are values that had to be one of a few words and are plain words thems
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_args
 
@@ -30,16 +30,21 @@ class Problem:
     hint: str | None = None
 
 
-def validate(model: type[Model], document: YamlDocument, *, allow_null: bool = False) -> Model:
+def validate(
+    model: type[Model],
+    document: YamlDocument,
+    *,
+    allow_null: Callable[[NodePath], bool] = lambda _path: False,
+) -> Model:
     """Return the document's data as `model`. Raises ConfigError with every problem in it.
 
-    allow_null: whether a field may be written without a value; by default that is taken for what
+    allow_null: where a field may be written without a value; elsewhere that is taken for what
     it mostly is, a value that was forgotten or indented wrongly.
     """
     if not isinstance(document.data, dict):
         found = "is empty" if document.data is None else "must consist of fields: `name: value`"
         raise reject(document, [Problem((), found, "is there a blank after each colon?")])
-    problems = [] if allow_null else [Problem(*found) for found in _nulls(document.data)]
+    problems = [Problem(*found) for found in _nulls(document.data) if not allow_null(found[0])]
     validated = None
     try:
         validated = model.model_validate(document.data)

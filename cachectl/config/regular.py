@@ -10,6 +10,10 @@ from typing import BinaryIO
 from cachectl.errors import ConfigError
 
 
+class IrregularFileError(ConfigError):
+    """A directory, a FIFO or a device where a file was expected."""
+
+
 def open_regular(path: Path, what: str) -> BinaryIO:
     """Open a file for reading; symbolic links are followed. what: how messages call it.
 
@@ -24,5 +28,5 @@ def open_regular(path: Path, what: str) -> BinaryIO:
         raise ConfigError(f"cannot read {what}: {reason.lower()}", target=str(path)) from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise ConfigError(f"{what} is not a regular file", target=str(path))
+        raise IrregularFileError(f"{what} is not a regular file", target=str(path))
     return open(descriptor, "rb")

@@ -209,21 +209,27 @@ class _Composer:
         text: str = event.value
         if not event.implicit[0]:  # quoted, or a block: text whatever it looks like
             return text
-        if text in _WORDS:
-            return _WORDS[text]
-        if not _FLOAT.fullmatch(text):
-            return text
-        if len(text) > _LONGEST_NUMBER:
+        if len(text) > _LONGEST_NUMBER and _FLOAT.fullmatch(text):
             raise self._refuse(event, "has a number that is too long", "put quotes around text")
-        if _INTEGER.fullmatch(text):
-            return int(text)
-        number = float(text)
-        if number in (float("inf"), float("-inf")):
+        value = plain_scalar(text)
+        if value in (float("inf"), float("-inf")):
             raise self._refuse(event, "has a number that is too large", None)
-        return number
+        return value
 
     def _refuse(self, event: Any, what: str, hint: str | None) -> ConfigError:
         return _error(self.name, event.start_mark.line + 1, what, hint)
+
+
+def plain_scalar(text: str) -> str | int | float | bool | None:
+    """Return what a scalar without quotes stands for: what JSON would make of it, else the text.
+
+    A number that is too large for a float is infinite.
+    """
+    if text in _WORDS:
+        return _WORDS[text]
+    if len(text) > _LONGEST_NUMBER or not _FLOAT.fullmatch(text):
+        return text
+    return int(text) if _INTEGER.fullmatch(text) else float(text)
 
 
 def _position(event: Any) -> Position:
