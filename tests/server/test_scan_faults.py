@@ -227,10 +227,10 @@ def test_latency_makes_flights_smaller_and_rarer(
 ) -> None:
     fill(valkey, 2000)
     proxy = start_proxy(valkey)
-    limits = Limits(max_latency=0.05, critical_latency=5.0)
+    limits = Limits(max_latency=0.01, critical_latency=5.0)
 
     def slow_down() -> None:
-        proxy.delay = 0.15
+        proxy.delay = 0.03
 
     proxy.record = True
     seen = scan(target_of(proxy, limits=limits), pace="normal", on_page=once(2, slow_down))
