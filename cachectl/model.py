@@ -249,6 +249,20 @@ class NodeSample:
     strangers: Mapping[str, int | None] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class MemorySample:
+    """What one node says of its memory at one moment.
+
+    info: the fields of INFO. stats: the figures of MEMORY STATS by their names, empty where it is
+    not to be had; databases: database → the figures of it that MEMORY STATS has.
+    """
+
+    node: str
+    info: Mapping[str, str]
+    stats: Mapping[str, float] = field(default_factory=dict)
+    databases: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+
+
 # --- whole values, as elements --------------------------------------------------------------------
 
 StreamId = tuple[int, int]

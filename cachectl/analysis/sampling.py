@@ -106,6 +106,46 @@ def summarise_sample(
     5–15 % below the sum of MEMORY USAGE; give it only when these keys are all that the nodes hold
     (no pattern, no other database).
     """
+    grouping = group_pages(pages, by, depth=depth, limit=limit)
+    draws = _draws(pages, strata, grouping.paths)
+    estimator = _Estimator(draws, grouping.by, grouping.folded)
+    size, drawn = draws.design.size, draws.design.drawn
+    whole = estimator.estimate((), estimator.whole)
+    unexplained = None
+    if dataset_bytes is not None and whole.bytes is not None:
+        unexplained = max(dataset_bytes - round(whole.bytes.high), 0)
+    return SampledSummary(
+        by=grouping.by,
+        size=size,
+        drawn=drawn,
+        whole=whole,
+        namespaces=tuple(sorted(estimator.namespaces(), key=_size_order)),
+        largest=draws.largest(),
+        folds=grouping.folds,
+        blind_spot=round(max(size - drawn, 0) * (1 - 0.05 ** (1 / drawn))) if drawn else size,
+        unexplained_bytes=unexplained,
+        exact=drawn >= size,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """The namespaces of drawn keys. paths: of every key of every page; folded: names in each."""
+
+    by: str
+    paths: list[list[Labels]]
+    folded: Mapping[Labels, int]
+    folds: tuple[Fold, ...]
+
+
+def group_pages(
+    pages: Sequence[Page],
+    by: str | Grouper = "template",
+    *,
+    depth: int | None = None,
+    limit: int = DEFAULT_LIMIT,
+) -> Grouping:
+    """Return which namespace each key is in, names that vary folded over all pages."""
     name = by if isinstance(by, str) else "policy"
     if isinstance(by, str):
         index = index_by(by, depth=depth or 1, limit=limit)
@@ -114,27 +154,33 @@ def summarise_sample(
     grouped, counts = _grouped(index, pages)
     folding = folding_of(index, name, counts)
     paths = _paths(folding, depth if by == "template" else None)
-    draws = Draws(strata)
-    for page, gids in zip(pages, grouped, strict=True):
-        draws.add(page, [paths[folding.merged.get(gid, gid)] for gid in gids])
-    estimator = _Estimator(draws, name, _folded_names(folding, paths))
-    size, drawn = draws.design.size, draws.design.drawn
-    whole = estimator.estimate((), estimator.whole)
-    unexplained = None
-    if dataset_bytes is not None and whole.bytes is not None:
-        unexplained = max(dataset_bytes - round(whole.bytes.high), 0)
-    return SampledSummary(
-        by=name,
-        size=size,
-        drawn=drawn,
-        whole=whole,
-        namespaces=tuple(sorted(estimator.namespaces(), key=_size_order)),
-        largest=draws.largest(),
-        folds=folds_of(folding.root),
-        blind_spot=round(max(size - drawn, 0) * (1 - 0.05 ** (1 / drawn))) if drawn else size,
-        unexplained_bytes=unexplained,
-        exact=drawn >= size,
+    return Grouping(
+        name,
+        [[paths[folding.merged.get(gid, gid)] for gid in gids] for gids in grouped],
+        _folded_names(folding, paths),
+        folds_of(folding.root),
     )
+
+
+def estimate_groups(
+    pages: Sequence[Page], strata: Mapping[str, Stratum], paths: Sequence[Sequence[Labels]]
+) -> dict[Labels, SampledNamespace]:
+    """Return the estimates of any groups of drawn keys. paths: the group of every key.
+
+    What stands in a page's column of sizes may be any amount that is summed: bytes that a change
+    would save, say.
+    """
+    estimator = _Estimator(_draws(pages, strata, paths), "group", {})
+    return {found.path: found for found in estimator.namespaces()}
+
+
+def _draws(
+    pages: Sequence[Page], strata: Mapping[str, Stratum], paths: Sequence[Sequence[Labels]]
+) -> Draws:
+    draws = Draws(strata)
+    for page, own in zip(pages, paths, strict=True):
+        draws.add(page, own)
+    return draws
 
 
 def _grouped(index: GroupIndex, pages: Sequence[Page]) -> tuple[list[list[int]], list[int]]:

@@ -6,13 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cachectl.analysis.counters import FIELDS, CommandCount, NodeWindow, decimal, number
+from cachectl.analysis.pressure import Pressure
+from cachectl.analysis.pressure import findings as of_pressure
 from cachectl.model import Finding, Severity
 
 MIN_LOOKUPS = 100
 """Look-ups below which a hit ratio says little."""
-MIN_FRAGMENTED = 128 * 1024 * 1024
-"""Bytes lost to fragmentation below which the ratio says little: small servers are all overhead."""
-ALMOST_FULL = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,32 +317,10 @@ _GRAVE = {
 
 
 def _of_node(node: NodeTraffic, limits: Limits) -> Iterable[Finding]:
-    gauges, name = node.gauges, node.window.node
-    share = gauges.used_share
-    if share is not None and limits.memory is not None and share > limits.memory:
-        policy = node.window.after.get("maxmemory_policy", "")
-        grave = policy == "noeviction" and share > ALMOST_FULL
-        yield Finding(
-            "stats.memory",
-            Severity.CRITICAL if grave else Severity.WARNING,
-            f"{share:.0%} of maxmemory is used, more than {limits.memory:.0%}",
-            f"{gauges.used_memory:,} of {gauges.maxmemory:,} bytes, policy {policy}",
-            "writes will be refused: raise maxmemory, or choose a policy that evicts"
-            if policy == "noeviction"
-            else "raise maxmemory, shorten TTLs, or store less",
-            name,
-        )
-    wasted = number(node.window.after, "mem_fragmentation_bytes") or 0
-    most, now = limits.fragmentation, gauges.fragmentation
-    if now is not None and most is not None and now > most and wasted > MIN_FRAGMENTED:
-        yield Finding(
-            "stats.fragmentation",
-            Severity.WARNING,
-            f"the process takes {now:.2f} times the memory that it uses, more than {most:g}",
-            f"{wasted:,} bytes lost",
-            "CONFIG SET activedefrag yes, where the allocator is jemalloc",
-            name,
-        )
+    pressure = Pressure.of(node.window.node, node.window.after)
+    yield from of_pressure(
+        pressure, "stats", memory=limits.memory, fragmentation=limits.fragmentation
+    )
     yield from _of_clients(node, limits)
 
 

@@ -1,0 +1,78 @@
+"""What the nodes say of their memory: MEMORY STATS and INFO, asked together.
+
+MEMORY STATS has other fields on each version; they are passed on as they are. It walks no key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from cachectl.errors import CachectlError
+from cachectl.model import MemorySample, Unavailable
+from cachectl.server.handle import Server
+from cachectl.server.node import Node
+from cachectl.server.parallel import run_all
+from cachectl.server.resp import ReplyError, as_float, as_int, as_pairs, as_text
+from cachectl.server.scan_errors import why_refused
+from cachectl.server.stats import everything
+
+_DATABASE = "db."
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySamples:
+    """One sample a node, in the order of the primaries, and what could not be had."""
+
+    nodes: tuple[MemorySample, ...]
+    unavailable: tuple[Unavailable, ...] = ()
+
+
+def memory_samples(server: Server) -> MemorySamples:
+    """Ask every primary at once. Raises CachectlError when none could be asked."""
+    nodes = server.primaries
+    results = run_all([partial(_of_node, node) for node in nodes])
+    samples, gaps = [], list(server.unavailable)
+    errors = []
+    for node, result in zip(nodes, results, strict=True):
+        if isinstance(result, CachectlError):
+            errors.append(result)
+            gaps.append(Unavailable("memory", result.message, result.hint, node.name))
+        else:
+            sample, refused = result
+            samples.append(sample)
+            gaps += refused
+    if not samples:
+        raise errors[0]
+    return MemorySamples(tuple(samples), tuple(gaps))
+
+
+def _of_node(node: Node) -> tuple[MemorySample, list[Unavailable]]:
+    reply = node.connection.pipeline([("MEMORY", "STATS")])[0]
+    info = everything(node.connection)
+    if isinstance(reply, ReplyError):
+        reason, remedy = why_refused(("MEMORY", "STATS"), reply)
+        gap = Unavailable("the overhead by database", reason, remedy, node.name)
+        return MemorySample(node.name, info), [gap]
+    stats, databases = read_stats(reply)
+    return MemorySample(node.name, info, stats, databases), []
+
+
+def read_stats(reply: Any) -> tuple[dict[str, float], dict[int, dict[str, float]]]:
+    """Return the figures of a MEMORY STATS reply, and those of each database in it."""
+    stats: dict[str, float] = {}
+    databases: dict[int, dict[str, float]] = {}
+    for raw, value in as_pairs(reply):
+        name = as_text(raw)
+        number = as_int(name.removeprefix(_DATABASE)) if name.startswith(_DATABASE) else None
+        if number is not None and not isinstance(value, int | float):
+            databases[number] = _figures(value)
+        elif (figure := as_float(value)) is not None:
+            stats[name] = figure
+    return stats, databases
+
+
+def _figures(reply: Any) -> dict[str, float]:
+    found = ((as_text(name), as_float(value)) for name, value in as_pairs(reply))
+    return {name: value for name, value in found if value is not None}
