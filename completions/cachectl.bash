@@ -19,7 +19,7 @@ _cachectl_profiles() {
 _cachectl_command() {
     case $1 in
     '')
-        commands='profiles scan diff keys stats invalidate undo demo completion help'
+        commands='profiles scan diff keys stats memory invalidate undo demo completion help'
         options='--profile -p --url --timeout --verbose -v --quiet -q --no-color --version -h --help'
         valued='--profile -p --url --timeout' ;;
     profiles)
@@ -90,6 +90,14 @@ _cachectl_command() {
         commands=''
         options='--since --limit --fail-on --output -o -h --help'
         valued='--since --limit --fail-on --output -o' ;;
+    memory)
+        commands=keys
+        options='--keys --no-keys --by --depth --sample --full --limit --pace --rate --fail-on --output -o -h --help'
+        valued='--by --depth --sample --limit --pace --rate --fail-on --output -o' ;;
+    'memory keys')
+        commands=''
+        options='--per-namespace --elements --no-elements --by --depth --sample --limit --pace --rate --fail-on --output -o -h --help'
+        valued='--per-namespace --by --depth --sample --limit --pace --rate --fail-on --output -o' ;;
     invalidate)
         commands='apply resume runs show prune flush'
         options='--match --literal --type --namespace --no-ttl --ttl-under --ttl-over --larger-than --elements-over --idle-over --freq-under --freq-over --where --not --key --keys-from --keys-format --tag --all --mode --in --spread --dry-run --plan --valid-for --no-archive --max-keys --max-percent --yes -y --confirm --pace --rate --syslog --audit-stream --output -o -h --help'
@@ -183,6 +191,14 @@ _cachectl_value() {
     'stats latency --output'|'stats latency -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
     'stats slow --fail-on') what=choices choices='none info warning critical' ;;
     'stats slow --output'|'stats slow -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
+    'memory --by') what=choices choices='template prefix' ;;
+    'memory --pace') what=choices choices='gentle normal flat-out' ;;
+    'memory --fail-on') what=choices choices='none info warning critical' ;;
+    'memory --output'|'memory -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
+    'memory keys --by') what=choices choices='template prefix' ;;
+    'memory keys --pace') what=choices choices='gentle normal flat-out' ;;
+    'memory keys --fail-on') what=choices choices='none info warning critical' ;;
+    'memory keys --output'|'memory keys -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
     'invalidate --keys-from') what=files ;;
     'invalidate --keys-format') what=choices choices='lines nul ndjson' ;;
     'invalidate --mode') what=choices choices='unlink expire rename' ;;
@@ -202,7 +218,7 @@ _cachectl_value() {
     'demo --output'|'demo -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
     'completion show #'1) what=choices choices='bash zsh fish' ;;
     'completion install #'1) what=choices choices='bash zsh fish' ;;
-    'help #'*) what=choices choices='acl exit-codes formats getting-started patterns profiles safety commands schema scan diff keys stats invalidate undo demo completion help' ;;
+    'help #'*) what=choices choices='acl exit-codes formats getting-started patterns profiles safety commands schema scan diff keys stats memory invalidate undo demo completion help' ;;
     *) what=nothing ;;
     esac
 }

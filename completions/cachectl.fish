@@ -23,13 +23,15 @@ end
 function __cachectl_commands
     switch "$argv[1]"
         case ''
-            printf '%s\t%s\n' 'profiles' 'Named connections: list, show, check, init' 'scan' 'Namespaces: keys, bytes, types, TTLs, idle time' 'diff' 'Compare two saved scans: what grew, shrank, came, went' 'keys' 'One key inside out; find keys by name, type, TTL, size' 'stats' 'Hits and misses over a window; commands, latency, clients' 'invalidate' 'Remove keys so that they can be put back' 'undo' 'Put back what a run has removed' 'demo' 'An embedded server with a realistic cache to try everything on' 'completion' 'Shell completions for bash, zsh and fish' 'help' 'Longer texts: formats, patterns, profiles, exit codes'
+            printf '%s\t%s\n' 'profiles' 'Named connections: list, show, check, init' 'scan' 'Namespaces: keys, bytes, types, TTLs, idle time' 'diff' 'Compare two saved scans: what grew, shrank, came, went' 'keys' 'One key inside out; find keys by name, type, TTL, size' 'stats' 'Hits and misses over a window; commands, latency, clients' 'memory' 'Where the bytes are, the biggest keys, cold data, what would help' 'invalidate' 'Remove keys so that they can be put back' 'undo' 'Put back what a run has removed' 'demo' 'An embedded server with a realistic cache to try everything on' 'completion' 'Shell completions for bash, zsh and fish' 'help' 'Longer texts: formats, patterns, profiles, exit codes'
         case 'profiles'
             printf '%s\t%s\n' 'list' 'List all profiles, in the order in which they are looked for' 'show' 'Show what a profile means: every value in force, defaults included, secrets left out' 'check' 'Connect, and say who answered, how fast, and which features work with this login' 'init' 'Write a new profile with comments into your own directory, readable by you alone' 'schema' 'Print the JSON Schema of a profile file, for editors that check YAML while you type'
         case 'keys'
             printf '%s\t%s\n' 'list' 'Find keys by name, type, TTL, size, idle time or value' 'get' 'Get the value of a key, exact for a pipe, decoded for a person' 'show' 'Show one key inside out, its value made readable'
         case 'stats'
             printf '%s\t%s\n' 'commands' 'Show which commands are called, what they cost, which fail' 'clients' 'Show who is connected, and which pools leak or are full' 'latency' 'Show round trips, percentiles by command, and events' 'slow' 'Show the logged slow commands, by shape and namespace'
+        case 'memory'
+            printf '%s\t%s\n' 'keys' 'Show the biggest keys, by bytes and by elements, in all and of each namespace'
         case 'invalidate'
             printf '%s\t%s\n' 'apply' 'Do what a saved plan says. Keys that have changed since are left alone' 'resume' 'Go on with a run that was stopped. It ends as if nothing had happened' 'runs' 'List the runs of this machine, newest first' 'show' 'Show what is known of one run. Its archive is checked from beginning to end' 'prune' 'Delete old runs with their archives: they can\'t be undone after that' 'flush' 'Empty the whole database. This can\'t be undone, and always asks for the server\'s name'
         case 'completion'
@@ -75,6 +77,10 @@ function __cachectl_options
             printf '%s\t%s\n' '--window' 'How long to watch: 10s, 1m [default: 10s]' '-w' 'How long to watch: 10s, 1m [default: 10s]' '--limit' 'At most this many rows' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'stats slow'
             printf '%s\t%s\n' '--since' 'Only what was logged in the last 10m, 1h [default: all that the log holds]' '--limit' 'At most this many rows' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+        case 'memory'
+            printf '%s\t%s\n' '--keys' 'Read keys: namespaces, types, sizes' '--no-keys' 'Read keys: namespaces, types, sizes' '--by' 'Group keys by' '--depth' 'Levels of names to tell apart' '--sample' 'Answer from N keys drawn at random, with 95 % intervals' '--full' 'Read all keys, however long it takes [default: within 30 s]' '--limit' 'At most this many rows' '--pace' 'How hard to work on the server [default: gentle on production, else normal]' '--rate' 'At most this many keys a second' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+        case 'memory keys'
+            printf '%s\t%s\n' '--per-namespace' 'Also so many of each namespace' '--elements' 'Count elements as well' '--no-elements' 'Count elements as well' '--by' 'Group keys by' '--depth' 'Levels of names to tell apart' '--sample' 'Answer from N keys drawn at random, with 95 % intervals' '--limit' 'How many keys' '--pace' 'How hard to work on the server [default: gentle on production, else normal]' '--rate' 'At most this many keys a second' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'invalidate'
             printf '%s\t%s\n' '--match' 'Like PATTERN; several are alternatives' '--literal' 'Patterns are names: *, ? and [ mean themselves' '--type' 'Only this type; several are alternatives' '--namespace' 'Only a namespace as scan shows it' '--no-ttl' 'Only keys that never expire' '--ttl-under' 'Only keys that expire within this' '--ttl-over' 'Only keys that expire later than this' '--larger-than' 'Only keys of more memory, like 1mb' '--elements-over' 'Only keys of more members, fields or bytes of text' '--idle-over' 'Only keys not used for longer (not under LFU)' '--freq-under' 'Only keys of a lower LFU counter (under LFU)' '--freq-over' 'Only keys of a higher LFU counter (under LFU)' '--where' 'Also ttl<5m, field:NAME=VALUE, json:$.PATH=VALUE' '--not' 'Not keys for which this is so' '--key' 'This key; can be repeated' '--keys-from' 'The keys in a file, - for stdin' '--keys-format' 'How the file lists them' '--tag' 'The keys in a tag set, which is trimmed too' '--all' 'Every key; still bounded by --max-percent' '--mode' 'Remove, let expire, or quarantine' '--in' 'With --mode expire: the new TTL' '--spread' 'With --mode expire: spread TTLs over this' '--dry-run' 'Show what would be done, change nothing' '--plan' 'Save the dry run, for `invalidate apply`' '--valid-for' 'With --plan: how long it may be applied' '--no-archive' 'Keep no copies: what is removed stays removed' '--max-keys' 'Refuse to change more keys [default: the profile\'s]' '--max-percent' 'Refuse to change a larger share of all keys [default: the profile\'s]' '--yes' 'Do not ask' '-y' 'Do not ask' '--confirm' 'The server\'s name, to confirm on production' '--pace' 'How hard to work on the server [default: gentle on production, else normal]' '--rate' 'At most this many keys a second' '--syslog' 'Write the audit line to syslog as well' '--audit-stream' 'Add the audit line to a stream, too' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'invalidate apply'
@@ -136,6 +142,10 @@ function __cachectl_valued
             printf '%s\n' --window -w --limit --fail-on --output -o
         case 'stats slow'
             printf '%s\n' --since --limit --fail-on --output -o
+        case 'memory'
+            printf '%s\n' --by --depth --sample --limit --pace --rate --fail-on --output -o
+        case 'memory keys'
+            printf '%s\n' --per-namespace --by --depth --sample --limit --pace --rate --fail-on --output -o
         case 'invalidate'
             printf '%s\n' --match --type --namespace --ttl-under --ttl-over --larger-than --elements-over --idle-over --freq-under --freq-over --where --not --key --keys-from --keys-format --tag --mode --in --spread --plan --valid-for --max-keys --max-percent --confirm --pace --rate --audit-stream --output -o
         case 'invalidate apply'
@@ -230,6 +240,22 @@ function __cachectl_value
             printf '%s\n' none info warning critical
         case 'stats slow --output' 'stats slow -o'
             printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
+        case 'memory --by'
+            printf '%s\n' template prefix
+        case 'memory --pace'
+            printf '%s\n' gentle normal flat-out
+        case 'memory --fail-on'
+            printf '%s\n' none info warning critical
+        case 'memory --output' 'memory -o'
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
+        case 'memory keys --by'
+            printf '%s\n' template prefix
+        case 'memory keys --pace'
+            printf '%s\n' gentle normal flat-out
+        case 'memory keys --fail-on'
+            printf '%s\n' none info warning critical
+        case 'memory keys --output' 'memory keys -o'
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
         case 'invalidate --keys-from'
             __cachectl_files
         case 'invalidate --keys-format'
@@ -269,7 +295,7 @@ function __cachectl_value
         case 'completion install #1'
             printf '%s\n' bash zsh fish
         case 'help #*'
-            printf '%s\n' acl exit-codes formats getting-started patterns profiles safety commands schema scan diff keys stats invalidate undo demo completion help
+            printf '%s\n' acl exit-codes formats getting-started patterns profiles safety commands schema scan diff keys stats memory invalidate undo demo completion help
     end
 end
 

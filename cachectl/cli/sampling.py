@@ -27,7 +27,7 @@ def sampled(server: Server, request: ScanRequest, shape: Shape, n: int) -> Repor
     from cachectl.views.scan_sample import sample_report
 
     drawn = sample(server, n, request)
-    facts = _facts(drawn)
+    facts = facts_of(drawn)
     if drawn.drawn >= drawn.size:
         summary = summarise(drawn.pages, shape.by, depth=shape.depth)
         return scan_report(summary, facts, server.facts, shape)
@@ -36,7 +36,8 @@ def sampled(server: Server, request: ScanRequest, shape: Shape, n: int) -> Repor
     return sample_report(estimates, facts, server.facts, shape)
 
 
-def _facts(drawn: Sample) -> ScanFacts:
+def facts_of(drawn: Sample) -> ScanFacts:
+    """Return what the report says of the drawing."""
     from cachectl.views.scan import ScanFacts
 
     tallies = [node.tally for node in drawn.nodes]

@@ -15,6 +15,7 @@ from cachectl.cli.options import OutputFormat
 from cachectl.errors import EXIT_PARTIAL, CachectlError, UsageError
 
 if TYPE_CHECKING:
+    from cachectl.analysis.keyspace import KeyspaceAccumulator
     from cachectl.cli.scanning import FullScan
     from cachectl.output.report import Report
     from cachectl.server.handle import Server
@@ -197,7 +198,7 @@ def _full_scan(
     path: Path | None,
     earlier: Snapshot | None,
     output: OutputFormat | None,
-) -> FullScan:
+) -> FullScan[KeyspaceAccumulator]:
     """Scan everything, and save it to `path`; a sample comes first when that takes long."""
     from cachectl.analysis.keyspace import KeyspaceAccumulator
     from cachectl.cli.saving import Saving
@@ -215,7 +216,9 @@ def _full_scan(
     return full
 
 
-def _announce(full: FullScan, shape: Shape, output: OutputFormat | None) -> None:
+def _announce(
+    full: FullScan[KeyspaceAccumulator], shape: Shape, output: OutputFormat | None
+) -> None:
     """Say that a scan will take long, and show a person what a sample says meanwhile."""
     from cachectl.cli.sampling import FIRST_LOOK, sampled
     from cachectl.cli.scanning import LONG, forecast
@@ -234,7 +237,7 @@ def _announce(full: FullScan, shape: Shape, output: OutputFormat | None) -> None
         full.app.show(first, output)
 
 
-def _report(full: FullScan, shape: Shape) -> Report:
+def _report(full: FullScan[KeyspaceAccumulator], shape: Shape) -> Report:
     from cachectl.views.scan import scan_report
 
     folded_to = shape.depth if shape.by == By.TEMPLATE else None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from cachectl.cli.context import App
 from cachectl.cli.interruptions import Interruptions
 
 if TYPE_CHECKING:
-    from cachectl.analysis.keyspace import KeyspaceAccumulator
     from cachectl.cli.saving import Saving
     from cachectl.model import Page
     from cachectl.server.estimate import ScanEstimate
@@ -24,8 +24,23 @@ _QUICK = 20_000
 """So few keys never take long enough to measure how long they take."""
 
 
+class Accumulator(Protocol):
+    """Takes the pages of a pass, such as analysis.keyspace.KeyspaceAccumulator."""
+
+    def add(self, page: Page) -> Sequence[int]:
+        """Count a page; return the gid of each key, where there are groups."""
+        ...
+
+    def drop(self, node: str) -> None:
+        """Forget a node: it is read again."""
+        ...
+
+
+_Accumulator = TypeVar("_Accumulator", bound=Accumulator)
+
+
 @dataclass(slots=True)
-class FullScan:
+class FullScan(Generic[_Accumulator]):
     """One pass over all keys. saving: where to keep them; earlier: the part of it that is done.
 
     After `run`: outcome; interruption, when somebody stopped it.
@@ -34,7 +49,7 @@ class FullScan:
     app: App
     server: Server
     request: ScanRequest
-    accumulator: KeyspaceAccumulator
+    accumulator: _Accumulator
     saving: Saving | None = None
     earlier: Snapshot | None = None
     forecast: ScanEstimate | None = None
@@ -136,21 +151,27 @@ class FullScan:
 
 def forecast(app: App, server: Server, request: ScanRequest) -> ScanEstimate | None:
     """Say it when a full scan will take long; return how long when it was measured."""
-    from cachectl.errors import CachectlError
     from cachectl.output.units import show_count, show_duration
-    from cachectl.server.estimate import estimate
 
-    known = [node.facts.keys for node in server.primaries]
-    if None not in known and sum(key or 0 for key in known) <= _QUICK and not request.max_rate:
-        return None
-    try:
-        found = estimate(server, request)
-    except CachectlError:
-        return None  # the scan itself will say what is wrong
-    if found.seconds > LONG:
+    found = measured(server, request)
+    if found is not None and found.seconds > LONG:
         app.terminal.say(
             f"a full scan of {show_count(found.keys)} keys will take about "
             f"{show_duration(round(found.seconds))}; Ctrl-C shows what was seen by then, "
             "and --sample 20000 answers in about a second"
         )
     return found
+
+
+def measured(server: Server, request: ScanRequest) -> ScanEstimate | None:
+    """Return how long a full scan will take; None for few keys, or when it can't be told."""
+    from cachectl.errors import CachectlError
+    from cachectl.server.estimate import estimate
+
+    known = [node.facts.keys for node in server.primaries]
+    if None not in known and sum(key or 0 for key in known) <= _QUICK and not request.max_rate:
+        return None
+    try:
+        return estimate(server, request)
+    except CachectlError:
+        return None  # the scan itself will say what is wrong

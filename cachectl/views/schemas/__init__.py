@@ -15,9 +15,18 @@ from cachectl.views.schemas.fragments import Schema
 
 @cache
 def _all() -> dict[str, Schema]:
-    from cachectl.views.schemas import diff, errors, invalidate, keys, profiles, scan, stats
+    from cachectl.views.schemas import (
+        diff,
+        errors,
+        invalidate,
+        keys,
+        memory,
+        profiles,
+        scan,
+        stats,
+    )
 
-    modules = (scan, diff, keys, stats, invalidate, profiles, errors)
+    modules = (scan, diff, keys, stats, memory, invalidate, profiles, errors)
     schemas = [one for module in modules for one in module.SCHEMAS]
     return {str(one["title"]).removeprefix("cachectl.").split("/")[0]: one for one in schemas}
 
