@@ -7,11 +7,12 @@ Doing it again does no harm: a key that is back, with its value and TTL, is rest
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cachectl.actions.alike import is_back
+from cachectl.actions.beside import pass_on, write_beside
 from cachectl.actions.changes import TTL_SLACK, Change, Expire, Rename, sibling, ttl_differs
 from cachectl.actions.trim import addition
 from cachectl.model import NEVER, KeyCopy, LogicalValue
@@ -19,10 +20,10 @@ from cachectl.server.clock import milliseconds
 from cachectl.server.connection import NodeConnection
 from cachectl.server.lanes import Lanes
 from cachectl.server.locks import OWN_PREFIX
-from cachectl.server.logical import Abilities, Command, loses, write_commands
+from cachectl.server.logical import Abilities, Command
 from cachectl.server.resp import ReplyError
 from cachectl.server.tags import member_of
-from cachectl.server.transaction import MOVED_CODES, Group, Wanted, check
+from cachectl.server.transaction import Group, Wanted, check
 from cachectl.storage.elements import unpack_value
 from cachectl.values.payload import decode_payload
 
@@ -38,10 +39,6 @@ _ALREADY = ("restored", "already")
 _NEAR = 5000
 """Milliseconds: a TTL that is nearly over is looked at after RESTORE, which says OK either way."""
 _TRIES = 3
-_FLIGHT_BYTES = 4 * 1024 * 1024
-_HALF_LIFE = 3_600_000
-"""Milliseconds after which a half-written key beside disappears, should nobody come back to it."""
-_PASSING = frozenset((*MOVED_CODES, "READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN"))
 
 
 @dataclass(slots=True)
@@ -99,7 +96,7 @@ class PutBack:
                 single.append((parts, command))
         replies = lane.pipeline(command for _, command in single)
         for (parts, command), reply in zip(single, replies, strict=True):
-            _pass_on(reply)
+            pass_on(reply)
             fates[parts[-1].key] = _fate(str(command[0]), reply)
         return self._looked_at(lane, keys, fates, now)
 
@@ -147,38 +144,18 @@ class PutBack:
     def _rebuild(self, lane: NodeConnection, parts: Parts, now: int) -> Fate:
         """Write a key's elements to a name beside, and rename it when all of them are there."""
         copy = parts[-1]
-        beside = sibling(copy.key, OWN_PREFIX + b"undo:" + self.run.encode() + b":")
-        for some in _in_flights(self._elements(beside, parts, now)):
-            for reply in lane.pipeline(some):
-                _pass_on(reply)
-                if isinstance(reply, ReplyError):
-                    lane.call("UNLINK", beside)
-                    return "failed", reply.text
-        expiry: Command = ("PEXPIREAT", beside, copy.expires_at)
-        rename = "RENAME" if self.overwrite else "RENAMENX"
-        _, renamed, _ = replies = lane.pipeline(
-            [
-                expiry if copy.expires_at != NEVER else ("PERSIST", beside),
-                (rename, beside, copy.key),
-                ("UNLINK", beside),  # RENAMENX leaves it where it is when the key exists
-            ]
+        renamed = write_beside(
+            lane,
+            copy.key,
+            sibling(copy.key, OWN_PREFIX + b"undo:" + self.run.encode() + b":"),
+            self._values(parts),
+            copy.expires_at,
+            abilities=self.abilities,
+            now=now,
+            replaces=self.overwrite,
+            lost=self.lost,
         )
-        for reply in replies:
-            _pass_on(reply)
-        return _fate(rename, renamed)
-
-    def _elements(self, beside: bytes, parts: Parts, now: int) -> Iterator[Command]:
-        yield "UNLINK", beside
-        has_life = False
-        for value in self._values(parts):
-            lost = loses(value, self.abilities)
-            if lost:
-                self.lost.add(f"this server cannot keep {lost}: they were left out")
-            for command in write_commands(beside, value, self.abilities, now):
-                yield command
-                if not has_life and command[0] != "XGROUP":
-                    yield "PEXPIRE", beside, _HALF_LIFE
-                    has_life = True
+        return _fate("RENAME" if self.overwrite else "RENAMENX", renamed)
 
     def _values(self, parts: Parts) -> Iterator[LogicalValue]:
         for part in parts:
@@ -208,7 +185,7 @@ class PutBack:
         if commands and not exists and copy.expires_at != NEVER:
             commands.append(("PEXPIREAT", copy.key, copy.expires_at))
         for reply in lane.pipeline(commands):
-            _pass_on(reply)
+            pass_on(reply)
             if isinstance(reply, ReplyError):
                 yield "failed", reply.text
                 return
@@ -281,23 +258,3 @@ def _fate(command: str, reply: Any) -> Fate:
         gone = command.startswith("RENAME") and "no such key" in reply.text.lower()
         return _EXPIRED if gone else ("failed", reply.text)
     return _RESTORED if reply in (1, b"OK") else _CONFLICT
-
-
-def _pass_on(reply: Any) -> None:
-    """Raise errors that are about the server, not the key: the whole flight is tried again."""
-    if isinstance(reply, ReplyError) and reply.code in _PASSING:
-        check(reply)
-
-
-def _in_flights(commands: Iterable[Command]) -> Iterator[list[Command]]:
-    """Yield commands in flights of a few megabytes."""
-    flight: list[Command] = []
-    weight = 0
-    for command in commands:
-        flight.append(command)
-        weight += sum(len(word) if isinstance(word, bytes) else 8 for word in command)
-        if weight >= _FLIGHT_BYTES:
-            yield flight
-            flight, weight = [], 0
-    if flight:
-        yield flight

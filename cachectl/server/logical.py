@@ -247,7 +247,7 @@ def _write_hash(
 
 def _write_stream(key: bytes, value: LogicalValue, abilities: Abilities) -> Iterator[Command]:
     for entry_id, pairs in value.elements:
-        yield "XADD", key, _text(entry_id), *(part for pair in pairs for part in pair)
+        yield "XADD", key, stream_id_text(entry_id), *(part for pair in pairs for part in pair)
     state = value.stream
     if state is None:
         return
@@ -260,15 +260,15 @@ def _write_stream(key: bytes, value: LogicalValue, abilities: Abilities) -> Iter
 
 
 def _set_id(key: bytes, state: StreamState, abilities: Abilities) -> Command:
-    command: Command = ("XSETID", key, _text(state.last_id))
+    command: Command = ("XSETID", key, stream_id_text(state.last_id))
     if abilities.stream_counters and state.entries_added is not None and state.max_deleted_id:
-        deleted = _text(state.max_deleted_id)
+        deleted = stream_id_text(state.max_deleted_id)
         command += ("ENTRIESADDED", state.entries_added, "MAXDELETEDID", deleted)
     return command
 
 
 def _write_group(key: bytes, group: StreamGroup, abilities: Abilities) -> Iterator[Command]:
-    create: Command = ("XGROUP", "CREATE", key, group.name, _text(group.last_id))
+    create: Command = ("XGROUP", "CREATE", key, group.name, stream_id_text(group.last_id))
     if abilities.stream_counters and group.entries_read is not None:
         create += ("ENTRIESREAD", group.entries_read)
     yield create
@@ -276,11 +276,12 @@ def _write_group(key: bytes, group: StreamGroup, abilities: Abilities) -> Iterat
         yield "XGROUP", "CREATECONSUMER", key, group.name, consumer
     for entry in group.pending:
         yield (
-            *("XCLAIM", key, group.name, entry.consumer, 0, _text(entry.id)),
+            *("XCLAIM", key, group.name, entry.consumer, 0, stream_id_text(entry.id)),
             *("TIME", max(0, entry.delivered_at), "RETRYCOUNT", entry.deliveries),
             *("FORCE", "JUSTID"),
         )
 
 
-def _text(entry_id: StreamId) -> bytes:
+def stream_id_text(entry_id: StreamId) -> bytes:
+    """Return a stream entry's id as servers write it."""
     return b"%d-%d" % entry_id
