@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cachectl.actions.alike import is_back
-from cachectl.actions.beside import pass_on, write_beside
-from cachectl.actions.changes import TTL_SLACK, Change, Expire, Rename, sibling, ttl_differs
+from cachectl.actions.beside import Beside, pass_on
+from cachectl.actions.changes import TTL_SLACK, Change, Expire, Rename, ttl_differs
 from cachectl.actions.trim import addition
 from cachectl.model import NEVER, KeyCopy, LogicalValue
 from cachectl.server.clock import milliseconds
@@ -144,16 +144,10 @@ class PutBack:
     def _rebuild(self, lane: NodeConnection, parts: Parts, now: int) -> Fate:
         """Write a key's elements to a name beside, and rename it when all of them are there."""
         copy = parts[-1]
-        renamed = write_beside(
-            lane,
-            copy.key,
-            sibling(copy.key, OWN_PREFIX + b"undo:" + self.run.encode() + b":"),
-            self._values(parts),
-            copy.expires_at,
-            abilities=self.abilities,
-            now=now,
-            replaces=self.overwrite,
-            lost=self.lost,
+        prefix = OWN_PREFIX + b"undo:" + self.run.encode() + b":"
+        beside = Beside(prefix, self.abilities, now, self.lost)
+        renamed = beside.write(
+            lane, copy.key, self._values(parts), copy.expires_at, replaces=self.overwrite
         )
         return _fate("RENAME" if self.overwrite else "RENAMENX", renamed)
 

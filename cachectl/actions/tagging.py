@@ -1,4 +1,4 @@
-"""Keeping tag sets: a key's name goes into the sets of its tags, which live as long as it does.
+"""Keeping tag sets and indexes: a key's name goes where the application looks for it.
 
 The name is added before the key is written: a set that names a key which is not there does no
 harm, and a key that no set names would survive the invalidation of its tag. A set that is new
@@ -8,107 +8,116 @@ a TTL keeps none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from cachectl.actions.beside import pass_on
+from cachectl.errors import CannotConnectError
 from cachectl.model import NEVER
 from cachectl.server.clock import milliseconds
+from cachectl.server.connection import NodeConnection
 from cachectl.server.lanes import Lanes
+from cachectl.server.logical import Command, score_text
 from cachectl.server.node import Node
 from cachectl.server.resp import ReplyError
-from cachectl.actions.beside import pass_on
+from cachectl.server.transaction import check
+from cachectl.sources.rendered import TagMember
 
-_REMEMBERED = 50_000
-"""Tag sets whose expiry is remembered, to be asked for only once."""
 _PIECE = 1000
 
 
 @dataclass(slots=True)
 class Membership:
-    """What is to be in one tag set. until: Unix milliseconds of its last member, or NEVER."""
+    """What is to be in one set. until: Unix milliseconds of its last member's expiry, or NEVER."""
 
-    members: list[bytes] = field(default_factory=list)
+    kind: str
+    members: list[TagMember] = field(default_factory=list)
     until: int = 0
 
-    def add(self, key: bytes, expires_at: int) -> None:
-        """Add a key."""
-        self.members.append(key)
+    def add(self, member: TagMember, expires_at: int) -> None:
+        """Add one member, whose key expires then."""
+        self.members.append(member)
         if NEVER in (self.until, expires_at):
             self.until = NEVER
         else:
             self.until = max(self.until, expires_at)
 
+    def commands(self, tag: bytes) -> list[Command]:
+        """Return what adds the members to the set."""
+        pieces = [self.members[at : at + _PIECE] for at in range(0, len(self.members), _PIECE)]
+        if self.kind == "zset":
+            return [
+                (
+                    "ZADD",
+                    tag,
+                    *(word for one in some for word in (score_text(one.score), one.member)),
+                )
+                for some in pieces
+            ]
+        return [("SADD", tag, *(one.member for one in some)) for some in pieces]
+
 
 def memberships(
-    keys: Iterable[bytes], expiries: Iterable[int], tags: Iterable[Iterable[bytes]]
+    tags: Iterable[Iterable[TagMember]], expiries: Iterable[int]
 ) -> dict[bytes, Membership]:
-    """Return tag set → what goes into it, of keys with their expiry times and tags."""
+    """Return set → what goes into it, of keys' tags and expiry times."""
     found: dict[bytes, Membership] = {}
-    for key, expires_at, some in zip(keys, expiries, tags, strict=True):
-        for tag in some:
-            found.setdefault(tag, Membership()).add(key, expires_at)
+    for some, expires_at in zip(tags, expiries, strict=True):
+        for one in some:
+            found.setdefault(one.key, Membership(one.kind)).add(one, expires_at)
     return found
 
 
-@dataclass(slots=True)
-class Tagger:
-    """Adds to tag sets over lanes of its own. added: names that were not in their sets before."""
+def keep_tags(
+    lanes: Lanes, wanted: Mapping[bytes, Membership], down: Mapping[str, str]
+) -> dict[bytes, str]:
+    """Add the members to their sets; return set → why it could not be kept.
 
-    lanes: Lanes
-    added: int = 0
-    _until: dict[bytes, int] = field(default_factory=dict)
-
-    def keep(self, wanted: Mapping[bytes, Membership]) -> dict[bytes, str]:
-        """Add the members; return tag set → why it could not be kept. Raises TROUBLE."""
-        refused: dict[bytes, str] = {}
-        by_node: dict[str, tuple[Node, list[bytes]]] = {}
-        for tag in wanted:
-            node = self.lanes.server.node_of(tag)
+    down: nodes that were given up, and why. Raises TROUBLE.
+    """
+    refused: dict[bytes, str] = {}
+    by_node: dict[str, tuple[Node, list[bytes]]] = {}
+    for tag in wanted:
+        try:
+            node = lanes.server.node_of(tag)
+        except CannotConnectError as error:
+            if not down:
+                raise
+            refused[tag] = error.message
+            continue
+        if node.name in down:
+            refused[tag] = down[node.name]
+        else:
             by_node.setdefault(node.name, (node, []))[1].append(tag)
-        for node, tags in by_node.values():
-            self._keep_on(node, {tag: wanted[tag] for tag in tags}, refused)
-        return refused
-
-    def _keep_on(
-        self, node: Node, wanted: Mapping[bytes, Membership], refused: dict[bytes, str]
-    ) -> None:
-        lane = self.lanes.lane(node)
-        self._look(node, [tag for tag in wanted if tag not in self._until])
-        for tag, membership in wanted.items():
-            commands: list[tuple[bytes | str | int, ...]] = [
-                ("SADD", tag, *membership.members[at : at + _PIECE])
-                for at in range(0, len(membership.members), _PIECE)
-            ]
-            known = self._until[tag]
-            if known != NEVER and membership.until == NEVER:
-                commands.append(("PERSIST", tag))
-                known = NEVER
-            elif known != NEVER and membership.until > known:
-                commands.append(("PEXPIREAT", tag, membership.until))
-                known = membership.until
-            replies = lane.pipeline(commands)
-            for reply in replies:
+    for node, tags in by_node.values():
+        lane = lanes.lane(node)
+        commands = [
+            _commands(tag, wanted[tag], until)
+            for tag, until in zip(tags, _until(lane, tags), strict=True)
+        ]
+        replies = iter(lane.pipeline(command for some in commands for command in some))
+        for tag, some in zip(tags, commands, strict=True):
+            for reply in [next(replies) for _ in some]:
                 pass_on(reply)
                 if isinstance(reply, ReplyError):
-                    refused[tag] = reply.text
-                    break
-            else:
-                self._until[tag] = known
-                self.added += sum(replies[: -(-len(membership.members) // _PIECE)])
+                    refused.setdefault(tag, reply.text)
+    return refused
 
-    def _look(self, node: Node, tags: list[bytes]) -> None:
-        """Ask until when tag sets live: 0 for those that are not there."""
-        if len(self._until) + len(tags) > _REMEMBERED:
-            self._until.clear()
-        if not tags:
-            return
-        lane = self.lanes.lane(node)
-        clock, *ttls = lane.pipeline([("TIME",), *(("PTTL", tag) for tag in tags)])
-        pass_on(clock)
-        now = milliseconds(clock)
-        for tag, ttl in zip(tags, ttls, strict=True):
-            pass_on(ttl)
-            if isinstance(ttl, int) and ttl >= 0:
-                self._until[tag] = now + ttl
-            else:
-                self._until[tag] = NEVER if ttl == -1 else 0
+
+def _until(lane: NodeConnection, tags: Sequence[bytes]) -> Iterator[int]:
+    """Yield until when each set lives: 0 for one that is not there."""
+    clock, *ttls = lane.pipeline([("TIME",), *(("PTTL", tag) for tag in tags)])
+    for reply in (clock, *ttls):
+        check(reply)
+    now = milliseconds(clock)
+    for ttl in ttls:
+        yield now + ttl if ttl >= 0 else (NEVER if ttl == -1 else 0)
+
+
+def _commands(tag: bytes, membership: Membership, until: int) -> list[Command]:
+    commands = membership.commands(tag)
+    if until == NEVER:
+        return commands
+    if membership.until == NEVER:
+        return [*commands, ("PERSIST", tag)]
+    return [*commands, ("PEXPIREAT", tag, max(until, membership.until))]

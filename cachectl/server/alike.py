@@ -47,8 +47,8 @@ def questions_about(key: bytes, value: Value) -> list[Command]:
     elements = value.elements
     match value.type:
         case "list":
-            starts = range(0, len(elements) + 1, PIECE)
-            return [("LRANGE", key, start, start + PIECE - 1) for start in starts]
+            places = range(0, len(elements) + 1, PIECE)
+            return [("LRANGE", key, place, place + PIECE - 1) for place in places]
         case "set":
             return [("SCARD", key), *_in_pieces("SMISMEMBER", key, elements)]
         case "zset":
@@ -56,7 +56,10 @@ def questions_about(key: bytes, value: Value) -> list[Command]:
         case "hash":
             return [("HLEN", key), *_in_pieces("HMGET", key, list(_texts(value)))]
         case "stream":
-            starts = [b"-", *(b"(" + stream_id_text(one[0]) for one in elements[PIECE - 1 :: PIECE])]
+            starts = [
+                b"-",
+                *(b"(" + stream_id_text(one[0]) for one in elements[PIECE - 1 :: PIECE]),
+            ]
             return [("XLEN", key), *(("XRANGE", key, s, "+", "COUNT", PIECE) for s in starts)]
     raise ValueError(value.type)
 

@@ -199,7 +199,9 @@ def write_commands(
         case "set":
             yield from _in_pieces("SADD", key, value.elements)
         case "zset":
-            flat = [part for member, score in value.elements for part in (_score(score), member)]
+            flat = [
+                part for member, score in value.elements for part in (score_text(score), member)
+            ]
             yield from _in_pieces("ZADD", key, flat)
         case "hash":
             yield from _write_hash(key, value, abilities, now)
@@ -222,12 +224,11 @@ def _in_pieces(command: str, key: bytes, elements: Any) -> Iterator[Command]:
         yield command, key, *elements[start : start + step]
 
 
-def _score(score: float) -> bytes:
-    return (
-        repr(score).encode()
-        if score == score and abs(score) != float("inf")
-        else (b"+inf" if score > 0 else b"-inf")
-    )
+def score_text(score: float) -> bytes:
+    """Return a score of a sorted set as servers read it, exactly."""
+    if abs(score) == float("inf"):
+        return b"+inf" if score > 0 else b"-inf"
+    return repr(score).encode()
 
 
 def _write_hash(

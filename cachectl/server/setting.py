@@ -8,7 +8,6 @@ elements, nothing is there to be renamed and the key stays as it was.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import Any
 
 from cachectl.model import NEVER, LogicalValue
@@ -19,15 +18,6 @@ COLLECTION_REPLIES = 6
 """Replies to what `pack_collection` returns: MULTI, four times QUEUED, EXEC."""
 LARGE = 1024 * 1024
 """Bytes of elements above which a collection is not sent as one command."""
-
-
-class Existing(StrEnum):
-    """What becomes of a key that is there already."""
-
-    KEEP = "keep"
-    REPLACE = "replace"
-    IF_EXPIRING = "replace_if_expiring"  # when it expires within a given time
-    IF_DIFFERENT = "replace_if_different"  # when it has another type or value
 
 
 def pack_strings(
@@ -69,7 +59,7 @@ def single_command(key: bytes, value: LogicalValue, abilities: Abilities) -> Com
 
     Several are needed for streams, for fields with TTLs, and for what would hold up other clients.
     """
-    if value.type == "stream" or len(value.elements) > PIECE or _size(value) > LARGE:
+    if value.type == "stream" or len(value.elements) > PIECE or size_of(value) > LARGE:
         return None
     commands = list(write_commands(key, value, abilities, 0))
     return commands[0] if len(commands) == 1 else None
@@ -114,12 +104,10 @@ def collection_reply(replies: Sequence[Any]) -> Any:
     return filled if isinstance(filled, ReplyError) else renamed
 
 
-def size_of(value: Any) -> int:
-    """Return the bytes of a value's elements: of a string (bytes) or a LogicalValue."""
-    return len(value) if isinstance(value, bytes) else _size(value)
-
-
-def _size(value: LogicalValue) -> int:
+def size_of(value: bytes | LogicalValue) -> int:
+    """Return the bytes of a string, or of a collection's elements."""
+    if isinstance(value, bytes):
+        return len(value)
     elements = value.elements
     match value.type:
         case "zset":
