@@ -13,7 +13,8 @@ from typing import Any
 from cachectl import __version__
 from cachectl.actions.changes import Change, Expire, Rename, change_from_json, change_to_json
 from cachectl.actions.plan import Meant
-from cachectl.actions.run import Settings, check_same_server, identity_of
+from cachectl.actions.run import Settings
+from cachectl.actions.whereabouts import check_same_server, identity_of
 from cachectl.errors import DamagedError, RefusedError
 from cachectl.server.handle import Server
 from cachectl.storage.spool import create_plan, read_plan

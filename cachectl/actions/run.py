@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import base64
-import getpass
-import os
-import socket
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from cachectl import __version__
 from cachectl.actions.apply import Applier, OnProgress, Suspect
 from cachectl.actions.changes import (
     Change,
@@ -27,19 +23,17 @@ from cachectl.actions.plan import Meant
 from cachectl.actions.recovery import Recovery
 from cachectl.actions.sweep import Sweeper
 from cachectl.actions.trim import Trimmer
-from cachectl.config.target import Address, PaceName
+from cachectl.actions.whereabouts import check_same_server, circumstances
+from cachectl.config.target import PaceName
 from cachectl.errors import (
     CannotConnectError,
     ConfigError,
     DamagedError,
     PartialError,
-    RefusedError,
 )
 from cachectl.model import KeyCopy, PlannedKey
 from cachectl.server.handle import Server
-from cachectl.server.info import replicas_of
 from cachectl.server.locks import Lock
-from cachectl.server.node import Node
 from cachectl.server.pace import Pace, RateCap
 from cachectl.server.resp import ReplyError
 from cachectl.storage.files import StorageError
@@ -85,23 +79,6 @@ class RunResult:
     notes: list[str] = field(default_factory=list)
 
 
-def identity_of(server: Server) -> list[dict[str, Any]]:
-    """Return who the server's primaries are, for plans and runs: a plan fits this data only."""
-    return sorted(
-        (
-            {
-                "address": node.name,
-                "run_id": node.facts.run_id,
-                "replid": node.facts.replid,
-                "id": node.id,
-                "replicas": [str(Address(host, port)) for host, port in replicas_of(node.info)],
-            }
-            for node in server.primaries
-        ),
-        key=lambda node: node["address"],
-    )
-
-
 def describe(
     server: Server,
     run: RunDirectory,
@@ -114,17 +91,7 @@ def describe(
     """Return run.json of a run that is about to begin. tags: tag sets to trim in the end."""
     return {
         "schema": SCHEMA,
-        "id": run.id,
-        "state": "running",
-        "started_at": time.time(),
-        "cachectl": __version__,
-        "user": os.environ.get("SUDO_USER") or getpass.getuser(),
-        "machine": socket.gethostname(),
-        "server": server.target.name,
-        "topology": server.target.topology,
-        "environment": server.target.environment,
-        "database": server.target.database,
-        "nodes": identity_of(server),
+        **circumstances(server, run),
         "selection": list(selection),
         "tags": [base64.b64encode(tag).decode() for tag in tags],
         "change": change_to_json(change),
@@ -159,32 +126,6 @@ def resume(server: Server, run: RunDirectory, on_progress: OnProgress) -> RunRes
         standing = standing_of(read_journal(run.journal))
         journal.record("resumed")
         return _Execution(server, run, facts, journal, standing, on_progress).perform()
-
-
-def check_same_server(server: Server, facts: Mapping[str, Any]) -> None:
-    """Refuse a server that holds other data than the run's. Raises RefusedError.
-
-    A failover, a restart or a new address keeps the data: the replication id (or the one before
-    it), the address (or that of a replica), or the node's id in its cluster stays.
-    """
-    known: set[str] = set()
-    for node in facts["nodes"]:
-        known |= {node["replid"], node["address"], node.get("id", ""), *node.get("replicas", ())}
-    known.discard("")
-    same = any(not known.isdisjoint(_names_of(node)) for node in server.primaries)
-    if facts.get("database") != server.target.database or not same:
-        raise RefusedError(
-            f"run {facts['id']} belongs to {facts['server']} (database {facts['database']}), "
-            f"not to {server.target.name}",
-            hint="name the run's server with --profile or --url",
-            target=server.target.name,
-        )
-
-
-def _names_of(node: Node) -> set[str]:
-    before = node.info.get("master_replid2", "")
-    names = {node.facts.replid, node.name, node.id}
-    return (names | ({before} if before.strip("0") else set())) - {""}
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from typing import Any
 from cachectl.actions.changes import change_from_json
 from cachectl.actions.putback import FATES, Fate, Parts, PutBack
 from cachectl.actions.recovery import TROUBLE, Recovery
-from cachectl.actions.run import Standing, check_same_server, copies_of, standing_of
+from cachectl.actions.run import Standing, copies_of, standing_of
+from cachectl.actions.whereabouts import check_same_server
 from cachectl.errors import ConfigError, DamagedError, PartialError, RefusedError
 from cachectl.model import KeyCopy
 from cachectl.server.clock import ServerClock
