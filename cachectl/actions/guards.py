@@ -136,6 +136,15 @@ class Protection:
                         hint=f"leave them out with --not 'match={pattern}'",
                     )
 
+    def reasons(self, keys: Sequence[bytes]) -> dict[int, str]:
+        """Return position → why the key there may not be written."""
+        ours = f"names that begin with {OWN_PREFIX.decode()} are cachectl's own"
+        found = {i: ours for i, key in enumerate(keys) if key.startswith(OWN_PREFIX)}
+        for pattern, matches in self._matchers:
+            reason = f"keys that match {pattern} are protected by the profile"
+            found |= {i: reason for i, key in enumerate(keys) if matches(key)}
+        return found
+
 
 _PROBES: dict[str, Probe] = {
     "UNLINK": Probe(("UNLINK", KEY)),

@@ -7,7 +7,7 @@ again, chooses the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -60,8 +60,7 @@ class Lifetimes:
                 return ["expired before it could be written"] * len(rendered)
             return [(_shorter(left, ttl.jitter), left)] * len(rendered)
         if ttl.kind in ("column", "kept") and rendered.ttls is not None:
-            around = _shortened if ttl.kind == "kept" else _around
-            return [UNLIMITED if ms < 0 else around(ms, ttl.jitter) for ms in rendered.ttls]
+            return [UNLIMITED if ms < 0 else (_shorter(ms, ttl.jitter), ms) for ms in rendered.ttls]
         return self._by_policy(rendered.keys)
 
     def expiries(self, rendered: Rendered, now: int) -> list[int | str]:
@@ -102,9 +101,7 @@ def _fixed(entry: Entry, policy: Policy | None) -> Range | None:
         case "never":
             return UNLIMITED
         case "range":
-            if ttl.low == ttl.high:
-                return _around(round(ttl.low * 1000), ttl.jitter)
-            return round(ttl.low * 1000), round(ttl.high * 1000)
+            return _shorter(round(ttl.low * 1000), ttl.jitter), round(ttl.high * 1000)
         case "tier":
             tiers = policy.tiers if policy else TIERS
             tier = next((one for one in tiers if one.name == ttl.tier), None)
@@ -118,15 +115,6 @@ def _fixed(entry: Entry, policy: Policy | None) -> Range | None:
             return round(tier.least * 1000), round(tier.most * 1000)
         case _:
             return None
-
-
-def _around(ms: int, jitter: float) -> Range:
-    off = round(ms * jitter)
-    return max(1, ms - off), ms + off
-
-
-def _shortened(ms: int, jitter: float) -> Range:
-    return _shorter(ms, jitter), ms
 
 
 def _shorter(ms: int, jitter: float) -> int:
@@ -145,7 +133,3 @@ def _range_of(rule: TtlRule) -> Range | None:
         low = round(rule.least * 1000)
         return low, low + round(low * jitter)
     return None
-
-
-Clock = Callable[[], int]
-"""Unix milliseconds by the server's clock."""

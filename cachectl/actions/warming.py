@@ -1,0 +1,481 @@
+"""Warming: what a manifest says is written into a cache, and written down, so that it can go on.
+
+    rows (actions.feed) → keys (sources.entries) → TTLs (actions.lifetimes) → actions.writing
+
+One failing row, source or node does not stop the rest. What does stop it (a signal, a lost server,
+the end of the time that it was given) leaves a journal from which the next run goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from cachectl.actions.batch import KEEP, Batch
+from cachectl.actions.feed import Ended, Feed, Rows
+from cachectl.actions.guards import Protection
+from cachectl.actions.headroom import Watch
+from cachectl.actions.lifetimes import Lifetimes
+from cachectl.actions.recovery import LAG
+from cachectl.actions.warming_journal import (
+    Counts,
+    Failure,
+    Group,
+    Progress,
+    Standing,
+    WarmingJournal,
+)
+from cachectl.actions.writing import Writer
+from cachectl.config.manifest import Entry, Manifest
+from cachectl.errors import CachectlError, PartialError
+from cachectl.model import LogicalValue
+from cachectl.server.clock import ServerClock
+from cachectl.server.handle import Server
+from cachectl.server.locks import OWN_PREFIX, Lock
+from cachectl.server.pace import Pace
+from cachectl.sources.entries import Renderer
+from cachectl.sources.interface import RowBatch, Source
+from cachectl.sources.rendered import Rendered
+
+_FAILURES = 20
+_HOPELESS = 20
+"""Flights of which nothing was written, one after the other, after which a run stops."""
+_RECHECKS = 3
+
+OnProgress = Callable[[str, int, str], None]
+"""(source, rows of it so far, a remark)"""
+
+
+@dataclass(slots=True)
+class SourceResult:
+    """How the reading of a source went. rows: that came; seconds: that it took to give them."""
+
+    name: str
+    rows: int = 0
+    seconds: float = 0.0
+    retries: int = 0
+    error: str | None = None
+    hint: str | None = None
+
+
+@dataclass(slots=True)
+class WarmResult:
+    """What a warming has come to.
+
+    entries: name → counts. stopped: why it did not get to the end, with what to do. again: keys
+    that a failover had lost and that were written again. found_done: the run that another process
+    has warmed the same manifest with, while this one waited.
+    """
+
+    run: str
+    manifest: str
+    entries: dict[str, Counts]
+    sources: dict[str, SourceResult]
+    failures: list[Failure] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    again: int = 0
+    stopped: str | None = None
+    hint: str | None = None
+    found_done: str | None = None
+    seconds: float = 0.0
+
+    @property
+    def total(self) -> Counts:
+        """All entries together."""
+        total = Counts()
+        for one in self.entries.values():
+            total.add(one.written, one.kept, one.failed, one.bytes)
+        return total
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether something is missing that the manifest asks for."""
+        errors = any(source.error for source in self.sources.values())
+        return bool(self.total.failed or self.stopped or errors)
+
+
+@dataclass(slots=True)
+class Warming:
+    """Warms one manifest, once.
+
+    standing: where an earlier process has got to. lifetimes: of each entry. lock: of the manifest,
+    looked at all the time. until: of time.monotonic(), when the time that it was given is over.
+    watch: of the server's memory and replicas.
+    """
+
+    server: Server
+    manifest: Manifest
+    sources: Mapping[str, Source]
+    lifetimes: Mapping[str, Lifetimes]
+    run: str
+    journal: WarmingJournal
+    standing: Standing
+    pace: Pace
+    lock: Lock
+    watch: Watch
+    until: float | None = None
+    on_progress: OnProgress = lambda _source, _rows, _note: None
+    result: WarmResult = field(init=False)
+    _writer: Writer = field(init=False)
+    _clock: ServerClock = field(init=False)
+    _protection: Protection = field(init=False)
+    _hopeless: int = 0
+    _recent: deque[tuple[float, str, int]] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        entries = {entry.name: self.standing.of(entry.name) for entry in self.manifest.entries}
+        self.result = WarmResult(
+            self.run,
+            self.manifest.name,
+            {name: progress.counts for name, progress in entries.items()},
+            {name: SourceResult(name) for name in self.sources},
+            list(self.standing.failures),
+        )
+        self._clock = ServerClock.of(self.server.primaries[0].connection)
+        self._protection = Protection(self.server.target.protected)
+        prefix = OWN_PREFIX + b"warm:" + self.run.encode() + b":"
+        self._writer = Writer(self.server, self.pace, prefix, self._landed, self._doubt)
+
+    def perform(self) -> WarmResult:
+        """Write what is left to write. What stops it is in the result, unless it is a signal."""
+        begun = time.monotonic()
+        try:
+            with closing(self._writer):
+                self._warm(self._left())
+                self._again()
+        except PartialError as error:
+            self.result.stopped, self.result.hint = error.message, error.hint
+        except CachectlError as error:
+            self.result.stopped, self.result.hint = error.message, error.hint
+        self.result.seconds = time.monotonic() - begun
+        self.result.notes += [*self._writer.recovery.notes, *sorted(self._writer.beside.lost)]
+        self.result.notes += [
+            f"{name} was given up: {why}" for name, why in sorted(self._writer.down.items())
+        ]
+        return self.result
+
+    # Reading
+
+    def _left(self) -> dict[str, int]:
+        """Return source → the row after which there is something left to do."""
+        left: dict[str, int] = {}
+        for name in self.sources:
+            entries = self.manifest.entries_of(name)
+            places = [self.standing.of(entry.name) for entry in entries]
+            is_held = any(one.is_held for one in places)
+            if name not in self.standing.ended or is_held:
+                left[name] = min(map(_start_after, entries, places), default=0)
+        for progress in self.standing.entries.values():
+            progress.is_held = False
+        return left
+
+    def _warm(self, start: Mapping[str, int], upto: Mapping[str, int] | None = None) -> None:
+        """Read sources from their starting points, and write what they give.
+
+        upto: entry → the last row that counts, of a second look after a failover, which writes
+        only what is missing.
+        """
+        feed = Feed(
+            {name: self.sources[name] for name in start},
+            self.manifest.sources,
+            start,
+            self.manifest.concurrency,
+            self._look_up,
+        )
+        renderers = {
+            name: [
+                Renderer(entry)
+                for entry in self.manifest.entries_of(name)
+                if upto is None or entry.name in upto
+            ]
+            for name in start
+        }
+        with closing(feed.events()) as events:  # type: ignore[type-var]
+            for event in events:
+                self._look_up()
+                if isinstance(event, Ended):
+                    self._ended(event, renderers[event.source], upto)
+                    continue
+                self._rows(event, renderers[event.source], upto)
+        self._writer.finish()
+        if upto is None:
+            self._note_ends()
+
+    def _rows(
+        self, rows: Rows, renderers: Sequence[Renderer], upto: Mapping[str, int] | None
+    ) -> None:
+        source, batch = self.result.sources[rows.source], rows.batch
+        if upto is None:
+            source.rows += len(batch) + len(batch.problems)
+            source.seconds += rows.seconds
+        for number, renderer in enumerate(renderers):
+            rendered = renderer.render(batch)
+            if number == 0 and batch.problems:
+                rendered.problems = (*batch.problems, *rendered.problems)
+            self._take(rendered, _last_row(renderer.entry, rendered, batch), upto)
+        self.on_progress(rows.source, source.rows, "")
+
+    def _ended(
+        self, end: Ended, renderers: Sequence[Renderer], upto: Mapping[str, int] | None
+    ) -> None:
+        source = self.result.sources[end.source]
+        source.retries += end.retries
+        if end.error is not None:
+            # The key that was being gathered may lack elements: it is not written.
+            source.error, source.hint = end.error.message, end.error.hint
+            return
+        for renderer in renderers:
+            rendered = renderer.finish()
+            self._take(rendered, _last_of(rendered), upto)
+
+    def _note_ends(self) -> None:
+        for name, source in self.result.sources.items():
+            if source.error is None and name not in self.standing.ended:
+                self.journal.journal.note("ended", source=name)
+
+    # Writing
+
+    def _take(self, rendered: Rendered, last: int, upto: Mapping[str, int] | None) -> None:
+        """Send the keys of one batch of rows that are not settled yet."""
+        progress = self.standing.of(rendered.entry.name)
+        if upto is not None:
+            rendered = _between(rendered, 0, upto[rendered.entry.name])
+        elif progress.row:
+            rendered = _between(rendered, progress.row + 1, None)
+        if not rendered.keys and not rendered.problems:
+            return
+        if not progress.sent or upto is not None:
+            self._send(rendered, last, None, is_again=upto is not None)
+            return
+        for start, stop, now in _segments(rendered.rows, progress):
+            is_last = stop == len(rendered)
+            part = _part(rendered, start, stop, problems=is_last)
+            row = last if is_last else part.rows[-1]
+            self._send(part, row, now)
+
+    def _send(
+        self, rendered: Rendered, last: int, sent_at: int | None, *, is_again: bool = False
+    ) -> None:
+        """Send keys in flights. sent_at: what their TTLs counted from when they were sent first."""
+        entry = rendered.entry
+        now = self._clock.now() if sent_at is None else sent_at
+        group = Group(entry.name, _first_row(rendered, last), last, now, is_again=is_again)
+        group.note_problems(rendered.problems)
+        expiries = self._lives(group, rendered)
+        batches = list(self._flights(group, rendered, expiries))
+        group.flights = len(batches)
+        if not is_again:
+            self.journal.sent(group)
+            self._recent.append((time.monotonic(), entry.name, group.first))
+        for batch in batches:
+            batch.is_doubtful = sent_at is not None
+            self._writer.put(batch)
+
+    def _lives(self, group: Group, rendered: Rendered) -> list[int]:
+        """Return when each key expires, without those that may not be written or have no TTL."""
+        expiries = self.lifetimes[rendered.entry.name].expiries(rendered, group.now)
+        refused = {i: one for i, one in enumerate(expiries) if isinstance(one, str)}
+        refused |= self._protection.reasons(rendered.keys)
+        if refused:
+            for i, reason in refused.items():
+                group.fail(rendered.keys[i], rendered.rows[i], reason)
+            good = [i for i in range(len(rendered)) if i not in refused]
+            _keep_only(rendered, good)
+            expiries = [expiries[i] for i in good]
+        return expiries  # type: ignore[return-value]
+
+    def _flights(
+        self, group: Group, rendered: Rendered, expiries: Sequence[int]
+    ) -> Iterator[Batch]:
+        """Yield batches of the pace's size, each of strings alone or of collections alone."""
+        entry = rendered.entry
+        existing = KEEP if group.is_again else entry.existing
+        keys, values, tags = rendered.keys, _values(rendered), rendered.tags
+        for positions in _alike(rendered):
+            for at in range(0, len(positions), self.pace.batch):
+                some = positions[at : at + self.pace.batch]
+                yield Batch(
+                    [keys[i] for i in some],
+                    [values[i] for i in some],
+                    [expiries[i] for i in some],
+                    existing,
+                    None if tags is None else [tags[i] for i in some],
+                    note=group,
+                )
+        if not keys:
+            yield Batch([], [], [], note=group)  # it lands after those that are under way
+
+    def _landed(self, batch: Batch) -> None:
+        group: Group = batch.note
+        group.take(batch)
+        self._notice_hopelessness(batch)
+        if group.flights:
+            return
+        counts = group.counts
+        if group.is_again:
+            self.result.again += counts.written
+            return
+        self.journal.done(group)
+        self.standing.of(group.entry).counts.add(
+            counts.written, counts.kept, counts.failed, counts.bytes
+        )
+        self.result.failures += group.failures[: _FAILURES - len(self.result.failures)]
+
+    def _notice_hopelessness(self, batch: Batch) -> None:
+        """Stop when the server takes nothing any more. Raises PartialError."""
+        if batch.keys and len(batch.failed) == len(batch) and not self._writer.down:
+            self._hopeless += 1
+        elif batch.keys:
+            self._hopeless = 0
+        if self._hopeless >= _HOPELESS:
+            raise PartialError(
+                f"stopped: the server refuses every key: {batch.failed[-1][1]}",
+                hint="mend that, then go on with --resume",
+            )
+
+    # What goes on meanwhile
+
+    def _look_up(self) -> None:
+        """Stop in time. Raises PartialError."""
+        if self.lock.lost.is_set():
+            raise PartialError("stopped: the lock in the server was lost", hint="--resume goes on")
+        if self.until is not None and time.monotonic() >= self.until:
+            raise PartialError("stopped: its time is over", hint="--resume goes on from here")
+        self.watch.look(lambda note: self.on_progress("", -1, note))
+
+    def _doubt(self, seconds: float) -> None:
+        """Note which rows have to be looked at again: a server may lack what was written last."""
+        since = time.monotonic() - seconds
+        first: dict[str, int] = {}
+        last: dict[str, int] = {}
+        for at, entry, row in self._recent:
+            if at >= since:
+                first.setdefault(entry, row)
+            last[entry] = row
+        for entry, row in last.items():
+            begin = 0 if seconds > LAG else first.get(entry, row)
+            known = self.standing.of(entry).recheck
+            if known is not None:
+                begin, row = min(begin, known[0]), max(row, known[1])
+            self.standing.of(entry).recheck = (begin, row)
+            self.journal.journal.record("failover", entry=entry, first=begin, last=row)
+
+    def _again(self) -> None:
+        """Write again what a server that took the place of another did not know."""
+        for _ in range(_RECHECKS):
+            ranges = {
+                name: progress.recheck
+                for name, progress in self.standing.entries.items()
+                if progress.recheck is not None
+            }
+            if not ranges:
+                break
+            for name in ranges:
+                self.standing.of(name).recheck = None
+            start: dict[str, int] = {}
+            for entry in self.manifest.entries:
+                if entry.name in ranges:
+                    after = max(0, ranges[entry.name][0] - 1)
+                    start[entry.source] = min(after, start.get(entry.source, after))
+            self._warm(start, {name: last for name, (_, last) in ranges.items()})
+            for name in ranges:
+                if self.standing.of(name).recheck is None:
+                    self.journal.journal.record("rechecked", entry=name)
+        if self.result.again:
+            self.result.notes.append(
+                f"{self.result.again:,} keys had been lost with a failover and were written again"
+            )
+
+
+# --- columns ------------------------------------------------------------------------------------
+
+
+def _values(rendered: Rendered) -> Sequence[Any]:
+    """Return bytes of strings and LogicalValues of everything else."""
+    if rendered.types is None:
+        kind = rendered.entry.type
+        if kind == "string":
+            return rendered.values
+        return [LogicalValue(kind, elements) for elements in rendered.values]
+    return [
+        value if kind == "string" else LogicalValue(kind, value)
+        for kind, value in zip(rendered.types, rendered.values, strict=True)
+    ]
+
+
+def _alike(rendered: Rendered) -> Iterator[Sequence[int]]:
+    """Yield the positions of strings, and those of collections."""
+    if rendered.types is None:
+        yield range(len(rendered))
+        return
+    for wanted in (True, False):
+        found = [i for i, kind in enumerate(rendered.types) if (kind == "string") is wanted]
+        if found:
+            yield found
+
+
+def _keep_only(rendered: Rendered, good: Sequence[int]) -> None:
+    """Leave only some of the keys in a batch."""
+    rendered.keys = [rendered.keys[i] for i in good]
+    rendered.values = [rendered.values[i] for i in good]
+    rendered.rows = [rendered.rows[i] for i in good]
+    for name in ("ttls", "types", "tags"):
+        column = getattr(rendered, name)
+        if column is not None:
+            setattr(rendered, name, [column[i] for i in good])
+
+
+def _between(rendered: Rendered, first: int, last: int | None) -> Rendered:
+    """Return the keys and problems of some rows."""
+
+    def fits(row: int) -> bool:
+        return row >= first and (last is None or row <= last)
+
+    good = [i for i, row in enumerate(rendered.rows) if fits(row)]
+    problems = tuple(one for one in rendered.problems if fits(one.row))
+    if len(good) < len(rendered):
+        _keep_only(rendered, good)
+    return replace(rendered, problems=problems)
+
+
+def _part(rendered: Rendered, start: int, stop: int, *, problems: bool) -> Rendered:
+    part = replace(rendered, problems=rendered.problems if problems else ())
+    if stop - start < len(rendered):
+        _keep_only(part, range(start, stop))
+    return part
+
+
+def _segments(rows: Sequence[int], progress: Progress) -> Iterator[tuple[int, int, int | None]]:
+    """Yield (start, stop, when they were sent) of positions that were sent together, or never."""
+    start = 0
+    known = [progress.sent_at(row) for row in rows]
+    for at in range(1, len(rows) + 1):
+        if at == len(rows) or known[at] != known[start]:
+            yield start, at, known[start]
+            start = at
+    if not rows:
+        yield 0, 0, None
+
+
+def _start_after(entry: Entry, progress: Progress) -> int:
+    # A gathered key is known by its first row: its other rows, and those of the next key, follow.
+    return max(0, progress.row - 1) if entry.gather else progress.row
+
+
+def _last_row(entry: Entry, rendered: Rendered, batch: RowBatch) -> int:
+    """Return the row up to which an entry is settled when these keys are."""
+    if entry.gather:
+        return _last_of(rendered)
+    return max([*batch.numbers[-1:], *(problem.row for problem in batch.problems)])
+
+
+def _last_of(rendered: Rendered) -> int:
+    return max([0, *rendered.rows[-1:], *(problem.row for problem in rendered.problems[-1:])])
+
+
+def _first_row(rendered: Rendered, last: int) -> int:
+    return min([last, *rendered.rows[:1], *(problem.row for problem in rendered.problems[:1])])
