@@ -234,10 +234,11 @@ class NodeSample:
     """What one node's counters said at one moment.
 
     at: Unix seconds by our clock; clock: seconds of this process's monotonic clock, None for a
-    sample of another process. info: the fields of INFO, all sections. own: see OwnWork, and
-    asked: commands that the sampling itself had sent before. strangers: address → commands so far
-    of connections that call themselves cachectl and are none of this machine's jobs (None: the
-    server does not say how many).
+    sample of another process. info: the fields of INFO, all sections. own: see OwnWork. asked: name
+    of a command → how often the measuring itself had sent it before, and refused: code of an error
+    → how often it was the answer. strangers: address → commands so far of connections that call
+    themselves cachectl and are none of this machine's jobs (None: the server does not say how
+    many).
     """
 
     node: str
@@ -245,7 +246,8 @@ class NodeSample:
     clock: float | None
     info: Mapping[str, str]
     own: OwnWork = OwnWork()
-    asked: int = 0
+    asked: Mapping[str, int] = field(default_factory=dict)
+    refused: Mapping[str, int] = field(default_factory=dict)
     strangers: Mapping[str, int | None] = field(default_factory=dict)
 
 

@@ -63,10 +63,7 @@ class CommandMix:
 
 
 def command_mix(result: Traffic, kinds: Mapping[str, str] | None, sort: str = "time") -> CommandMix:
-    """Return the commands of a window. sort: time, calls, per-call, failures or name.
-
-    What the measuring itself needed is among them: one INFO and one CLIENT LIST a node.
-    """
+    """Return the commands of a window. sort: time, calls, per-call, failures or name."""
     commands = result.commands
     calls = sum(one.calls for one in commands.values())
     usec = sum(one.usec for one in commands.values())

@@ -114,17 +114,20 @@ def window(before: NodeSample, after: NodeSample) -> NodeWindow | None:
     counts = {
         name: _difference(start, after.info, info_field) for name, info_field in FIELDS.items()
     }
-    asked = 0 if event in (Event.RESTARTED, Event.RESET) else after.asked - before.asked
+    afresh = event in (Event.RESTARTED, Event.RESET)
+    asked = {} if afresh else _more(before.asked, after.asked)
+    refused = {} if afresh else _more(before.refused, after.refused)
     corrected = {
         "hits": own.hits,
         "misses": own.misses,
-        "commands": own.commands + max(0, asked),
+        "commands": own.commands + sum(asked.values()),
+        "errors": sum(refused.values()),
     }
     for name, ours in corrected.items():
         value = counts[name]
         if value is not None:
             counts[name] = max(0, value - ours)
-            own_exact = own_exact and (value >= ours or name == "commands")
+            own_exact = own_exact and (value >= ours or name in ("commands", "errors"))
     return NodeWindow(
         node=after.node,
         seconds=seconds,
@@ -136,8 +139,8 @@ def window(before: NodeSample, after: NodeSample) -> NodeWindow | None:
         own_exact=own_exact,
         strangers=_strangers(before, after),
         event=event,
-        commands=commands_between(start, after.info),
-        errors=errors_between(start, after.info),
+        commands=without(commands_between(start, after.info), asked),
+        errors=_more(refused, errors_between(start, after.info)),
     )
 
 
@@ -228,6 +231,35 @@ def commands_between(
         name: counts.since(then.get(name, none)) for name, counts in command_counts(after).items()
     }
     return {name: counts for name, counts in differences.items() if counts != none}
+
+
+def without(
+    commands: Mapping[str, CommandCount], asked: Mapping[str, int]
+) -> dict[str, CommandCount]:
+    """Return the commands without what the measuring itself has sent: its calls, their usual time.
+
+    asked: name → calls. Servers before 7.0 do not tell subcommands apart: `client`, not
+    `client|list`.
+    """
+    left = dict(commands)
+    for name, calls in asked.items():
+        known = name if name in left else name.partition("|")[0]
+        if (all_ := left.pop(known, None)) is None:
+            continue
+        rest = max(0, all_.calls - calls)
+        if rest or all_.rejected or all_.failed:
+            usec = round(all_.usec * rest / all_.calls) if all_.calls else 0
+            left[known] = CommandCount(rest, usec, all_.rejected, all_.failed)
+    return left
+
+
+def _more(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
+    """Return by how much each count is greater; those that are not are left out."""
+    return {
+        name: count - before.get(name, 0)
+        for name, count in after.items()
+        if count > before.get(name, 0)
+    }
 
 
 def errors_between(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, int]:

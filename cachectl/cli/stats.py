@@ -142,8 +142,8 @@ def commands(
 ) -> None:
     """Show which commands are called, what they cost, which fail.
 
-    The time is the server's own; `a call` is what one call keeps everybody else waiting. The one
-    INFO and CLIENT LIST a node that measuring takes are among them.
+    The time is the server's own; `a call` is what one call keeps everybody else waiting. What the
+    measuring itself sends is left out.
 
     Examples:
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from cachectl.server.asked import Ask, plainly
 from cachectl.server.connection import NodeConnection
 from cachectl.server.resp import ReplyError, as_text
 
 
-def kinds_of(connection: NodeConnection, names: Iterable[str]) -> dict[str, str] | None:
+def kinds_of(
+    connection: NodeConnection, names: Iterable[str], ask: Ask = plainly
+) -> dict[str, str] | None:
     """Return name (`get`, `config|get`) → `read`, `write` or `other`, by the server's own flags.
 
     A name that the server does not know is left out. None when this login may not ask (it takes
     +command|info).
     """
     listed = list(names)
-    try:
-        replies = connection.call("COMMAND", "INFO", *listed)
-    except ReplyError:
+    replies = ask(connection, [("COMMAND", "INFO", *listed)])[0]
+    if isinstance(replies, ReplyError):
         return None
     return {
         name: _kind(reply)

@@ -6,8 +6,9 @@
     after = sampler.sample()
 
 A node that is lost in between is looked for where it is now: after a failover another process
-answers, which its run id tells. INFO counts no look-up; what the sampling itself adds to the
-commands is in `asked`.
+answers, which its run id tells. INFO counts no look-up; what the sampling itself adds to commands
+and errors is in `asked`, and what a login was refused is not asked again: each time would be an
+error in the figures, and an entry in ACL LOG.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from functools import partial
 
 from cachectl.errors import AuthenticationError, CachectlError, CannotConnectError
 from cachectl.model import NodeSample, OwnWork, Unavailable
+from cachectl.server.asked import Ask, Asked, plainly
 from cachectl.server.commandstats import kinds_of
 from cachectl.server.connection import ConnectionLostError, NodeConnection
 from cachectl.server.handle import Server
@@ -52,7 +54,10 @@ class Samples:
 
 
 class Sampler:
-    """Takes samples of one server. look_around: also list clients that are cachectl elsewhere."""
+    """Takes samples of one server. look_around: also list clients that are cachectl elsewhere.
+
+    asked: counts what is sent for it; whoever asks the nodes for more lets it count that too.
+    """
 
     def __init__(
         self, server: Server, settled: Settled = unwatched, *, look_around: bool = True
@@ -60,9 +65,10 @@ class Sampler:
         self._server = server
         self._settled = settled
         self._look_around = look_around
-        self._asked: dict[str, int] = {}
+        self.asked = Asked()
         self._kinds: dict[str, str] = {}
         self._kinds_refused = False
+        self._list_refused: set[str] = set()
 
     def sample(self) -> Samples:
         """Ask every primary at once. Raises CachectlError when none could be asked."""
@@ -86,9 +92,8 @@ class Sampler:
         """
         new = [name for name in names if name not in self._kinds]
         if new and not self._kinds_refused:
-            node = self._server.primaries[0]
-            self._asked[node.name] = self._asked.get(node.name, 0) + 1
-            found = kinds_of(node.connection, new) if node.connection.is_open else {}
+            connection = self._server.primaries[0].connection
+            found = kinds_of(connection, new, self.asked.pipeline) if connection.is_open else {}
             self._kinds_refused = found is None
             self._kinds |= found or {}
         return None if self._kinds_refused else self._kinds
@@ -109,23 +114,24 @@ class Sampler:
     def _ask(self, node: Node) -> NodeSample:
         connection = node.connection
         with self._settled(node.facts.run_id) as own:
-            asked = self._asked.get(node.name, 0)
+            asked = self.asked.of(node.name)
+            calls, refused = dict(asked.calls), dict(asked.refused)
             before = time.monotonic()
-            info = everything(connection)
+            info = everything(connection, self.asked.pipeline)
             clock = (before + time.monotonic()) / 2
             at = time.time() - (time.monotonic() - clock)
-        self._asked[node.name] = asked + 1
         strangers = self._strangers(node, info, own) if self._look_around else {}
-        return NodeSample(node.name, at, clock, info, own, asked, strangers)
+        return NodeSample(node.name, at, clock, info, own, calls, refused, strangers)
 
     def _strangers(self, node: Node, info: Info, own: OwnWork) -> dict[str, int | None]:
         clients = number(info, "connected_clients")
         if clients is None or clients > MAX_LISTED or not node.connection.local_address:
             return {}
-        self._asked[node.name] += 1
-        try:
-            listed = node.connection.call("CLIENT", "LIST")
-        except ReplyError:
+        if node.name in self._list_refused:
+            return {}
+        listed = self.asked.pipeline(node.connection, [("CLIENT", "LIST")])[0]
+        if isinstance(listed, ReplyError):
+            self._list_refused.add(node.name)
             return {}
         mine = {one.connection.local_address for one in self._server.primaries}
         found: dict[str, int | None] = {}
@@ -137,14 +143,14 @@ class Sampler:
         return found
 
 
-def everything(connection: NodeConnection) -> dict[str, str]:
+def everything(connection: NodeConnection, ask: Ask = plainly) -> dict[str, str]:
     """Return all sections of INFO, or the default ones where a service offers no more.
 
     Raises CannotConnectError's kin; CachectlError when this login may not run INFO.
     """
-    replies = connection.pipeline([("INFO", "all")])
+    replies = ask(connection, [("INFO", "all")])
     if isinstance(replies[0], ReplyError) and replies[0].code != "NOPERM":
-        replies = connection.pipeline([("INFO",)])
+        replies = ask(connection, [("INFO",)])
     if isinstance(replies[0], ReplyError):
         raise info_refused(connection, replies[0])
     return parse_info(replies[0])
