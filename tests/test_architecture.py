@@ -36,7 +36,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *("policy", "model", "errors", "glob"),
     ),
     "views": (
-        *("analysis", "actions", "values", "output.report", "config.target", "policy", "model"),
+        *("analysis", "actions", "values", "policy", "output.report", "output.board"),
+        *("config.target", "model"),
         # The results of `profiles check`, which are what a server says and nothing computed.
         *("server.check", "server.capabilities"),
     ),

@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "diff": ("diff", "Compare two saved scans: what grew, shrank, came, went"),
     "keys": ("keys", "One key inside out; find keys by name, type, TTL, size"),
     "stats": ("stats", "Hits and misses over a window; commands, latency, clients"),
+    "top": ("top", "The same, live on one screen"),
     "memory": ("memory", "Where the bytes are, the biggest keys, what would help"),
     "invalidate": ("invalidate", "Remove keys so that they can be put back"),
     "undo": ("undo", "Put back what a run has removed"),

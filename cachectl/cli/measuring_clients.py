@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,10 @@ from cachectl.cli.context import App
 from cachectl.errors import CachectlError
 
 if TYPE_CHECKING:
-    from cachectl.analysis.clients import NodeClients
+    from cachectl.analysis.clients import Group, NodeClients
     from cachectl.model import Unavailable
     from cachectl.output.report import Report
+    from cachectl.server.asked import Ask
     from cachectl.server.clients import ClientsOfNode
     from cachectl.server.connect import Server
 
@@ -22,19 +24,18 @@ def measure(
     app: App, server: Server, seconds: float, by: str, limit: int | None
 ) -> tuple[Report, KeyboardInterrupt | None]:
     """Look, wait, look again. Raises CachectlError when no node answers."""
-    from cachectl.analysis.clients import findings, grouped
+    from cachectl.analysis.clients import findings
     from cachectl.views.stats_clients import clients_report
 
-    before, gaps = _look(server)
+    before, gaps = look(server)
     begun, interruption = time.monotonic(), None
     after = before
     if seconds:
         interruption = measuring.wait(app, seconds)
-        after, gaps = _look(server)
+        after, gaps = look(server)
     took = time.monotonic() - begun if seconds else 0.0
-    nodes = [_node(before.get(name), facts, took) for name, facts in after.items()]
-    earlier = [client for name in after if name in before for client in before[name].clients]
-    groups = grouped([one for node in nodes for one in node.clients], earlier, by)
+    nodes = node_clients(before, after, took)
+    groups = groups_between(before, after, by)
     report = clients_report(
         groups,
         nodes,
@@ -48,13 +49,17 @@ def measure(
     return report, interruption
 
 
-def _look(server: Server) -> tuple[dict[str, ClientsOfNode], list[Unavailable]]:
+def look(
+    server: Server, ask: Ask | None = None
+) -> tuple[dict[str, ClientsOfNode], list[Unavailable]]:
+    """Return who is connected to each node, and what could not be had. Raises CachectlError."""
     from cachectl.model import Unavailable
+    from cachectl.server.asked import plainly
     from cachectl.server.clients import clients_of
     from cachectl.server.parallel import run_all
 
     nodes = server.primaries
-    results = run_all([partial(clients_of, node) for node in nodes])
+    results = run_all([partial(clients_of, node, ask or plainly) for node in nodes])
     found: dict[str, ClientsOfNode] = {}
     gaps: list[Unavailable] = []
     for node, result in zip(nodes, results, strict=True):
@@ -66,6 +71,23 @@ def _look(server: Server) -> tuple[dict[str, ClientsOfNode], list[Unavailable]]:
     if not found:
         raise next(result for result in results if isinstance(result, CachectlError))
     return found, gaps
+
+
+def node_clients(
+    before: Mapping[str, ClientsOfNode], after: Mapping[str, ClientsOfNode], seconds: float
+) -> list[NodeClients]:
+    """Return each node's clients, and how they changed in so many seconds between two looks."""
+    return [_node(before.get(name), facts, seconds) for name, facts in after.items()]
+
+
+def groups_between(
+    before: Mapping[str, ClientsOfNode], after: Mapping[str, ClientsOfNode], by: str
+) -> list[Group]:
+    """Return the clients of all nodes in groups, with who came and went between two looks."""
+    from cachectl.analysis.clients import grouped
+
+    earlier = [client for name in after if name in before for client in before[name].clients]
+    return grouped([client for one in after.values() for client in one.clients], earlier, by)
 
 
 def _node(before: ClientsOfNode | None, after: ClientsOfNode, seconds: float) -> NodeClients:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cachectl.analysis.latency import CommandLatency, Counts
     from cachectl.model import Finding, Unavailable
     from cachectl.output.report import Report
+    from cachectl.server.asked import Ask
     from cachectl.server.connect import Server
     from cachectl.server.latency import LatencyFacts, Probe
     from cachectl.views.stats_latency import ProbeView
@@ -28,7 +29,7 @@ def measure(
     from cachectl.server.latency import Probe
     from cachectl.views.stats_latency import EventView, latency_report
 
-    before, _ = _facts(server)
+    before, _ = read_facts(server)
     probes: list[Probe] = []
     try:
         probes += [Probe(server, node) for node in server.primaries]
@@ -40,9 +41,9 @@ def measure(
         for probe in probes:
             probe.stop()
     took = time.monotonic() - begun
-    after, errors = _facts(server)
+    after, errors = read_facts(server)
     gaps = [*server.unavailable, *errors, *_gaps(after, probes)]
-    commands = _commands(before, after)
+    commands = commands_between(before, after)
     found, views, trips = _judged(app, probes, after)
     report = latency_report(
         views,
@@ -67,13 +68,17 @@ def measure(
     return report, interruption
 
 
-def _facts(server: Server) -> tuple[list[LatencyFacts], list[Unavailable]]:
+def read_facts(
+    server: Server, ask: Ask | None = None
+) -> tuple[list[LatencyFacts], list[Unavailable]]:
+    """Return histograms and events of each node, and what could not be had."""
     from cachectl.model import Unavailable
+    from cachectl.server.asked import plainly
     from cachectl.server.latency import latency_facts
     from cachectl.server.parallel import run_all
 
     nodes = server.primaries
-    results = run_all([partial(latency_facts, node) for node in nodes])
+    results = run_all([partial(latency_facts, node, ask or plainly) for node in nodes])
     facts, gaps = [], []
     for node, result in zip(nodes, results, strict=True):
         if isinstance(result, CachectlError):
@@ -83,7 +88,7 @@ def _facts(server: Server) -> tuple[list[LatencyFacts], list[Unavailable]]:
     return facts, gaps
 
 
-def _commands(
+def commands_between(
     before: Sequence[LatencyFacts], after: Sequence[LatencyFacts]
 ) -> list[CommandLatency] | None:
     """Return the commands of all nodes together; None where no node keeps histograms."""

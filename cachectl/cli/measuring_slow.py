@@ -11,6 +11,7 @@ from cachectl.errors import CachectlError
 if TYPE_CHECKING:
     from cachectl.model import Unavailable
     from cachectl.output.report import Report
+    from cachectl.server.asked import Ask
     from cachectl.server.connect import Server
     from cachectl.server.slowlog import SlowLog
 
@@ -21,7 +22,7 @@ def read(app: App, server: Server, seconds: float | None, limit: int | None) -> 
     from cachectl.server.clock import ServerClock
     from cachectl.views.stats_slow import slow_report
 
-    logs, gaps = _logs(server)
+    logs, gaps = read_logs(server)
     now = ServerClock.of(server.primaries[0].connection).now() / 1000
     since = 0.0 if seconds is None else now - seconds
     entries = [entry for log in logs for entry in log.entries if entry.at >= since]
@@ -41,13 +42,15 @@ def read(app: App, server: Server, seconds: float | None, limit: int | None) -> 
     )
 
 
-def _logs(server: Server) -> tuple[list[SlowLog], list[Unavailable]]:
+def read_logs(server: Server, ask: Ask | None = None) -> tuple[list[SlowLog], list[Unavailable]]:
+    """Return the logs of each node, and what could not be had."""
     from cachectl.model import Unavailable
+    from cachectl.server.asked import plainly
     from cachectl.server.parallel import run_all
     from cachectl.server.slowlog import slow_log
 
     nodes = server.primaries
-    results = run_all([partial(slow_log, node) for node in nodes])
+    results = run_all([partial(slow_log, node, ask or plainly) for node in nodes])
     logs, gaps = [], []
     for node, result in zip(nodes, results, strict=True):
         if isinstance(result, CachectlError):

@@ -5,13 +5,14 @@
     asked.of(str(connection.address))
 
 Names are those of commandstats: `info`, `client|list`. What the server refused before it ran is no
-call there, but counts as an error.
+call there, but counts as an error, and may be noted in ACL LOG: so it is not asked again, and who
+asks gets the refusal of the first time.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,10 +29,25 @@ _CONTAINERS = frozenset(
 
 @dataclass(slots=True)
 class NodeAsked:
-    """What one node was sent so far. calls: name → answered; refused: code of the error → times."""
+    """What one node was sent so far.
+
+    calls: name → answered; refused: code of the error → times; never: name → the refusal that
+    holds for whatever this login asks by that name.
+    """
 
     calls: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
+    never: dict[str, ReplyError] = field(default_factory=dict)
+
+    def noted(self, name: str, reply: Any) -> Any:
+        """Count one reply, and return it."""
+        if not isinstance(reply, ReplyError):
+            self.calls[name] += 1
+            return reply
+        self.refused[reply.code] += 1
+        if reply.code == "NOPERM" or reply.is_unknown_command:
+            self.never[name] = reply
+        return reply
 
 
 class Asked:
@@ -48,18 +64,17 @@ class Asked:
         self, connection: NodeConnection, commands: Sequence[tuple[Argument, ...]]
     ) -> list[Any]:
         """Send commands in one flight, count them, and return their replies."""
-        replies = connection.pipeline(commands)
-        self.note(str(connection.address), map(name_of, commands), replies)
-        return replies
+        one = self.of(str(connection.address))
+        names = list(map(name_of, commands))
+        sent = [
+            command for name, command in zip(names, commands, strict=True) if name not in one.never
+        ]
+        replies = iter(connection.pipeline(sent))
+        return [one.never.get(name) or one.noted(name, next(replies)) for name in names]
 
-    def note(self, node: str, names: Iterable[str], replies: Iterable[Any]) -> None:
-        """Count commands that were answered."""
-        one = self.of(node)
-        for name, reply in zip(names, replies, strict=True):
-            if isinstance(reply, ReplyError):
-                one.refused[reply.code] += 1
-            else:
-                one.calls[name] += 1
+    def forget(self, node: str) -> None:
+        """Ask again for what was refused: another process may be in the node's place."""
+        self.of(node).never.clear()
 
 
 def name_of(command: Sequence[Argument]) -> str:

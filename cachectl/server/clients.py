@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cachectl.model import Unavailable
+from cachectl.server.asked import Ask, plainly
 from cachectl.server.info import number, parse_info
 from cachectl.server.node import Node
 from cachectl.server.resp import ReplyError, as_dict, as_int
@@ -59,11 +60,12 @@ class ClientsOfNode:
     unavailable: tuple[Unavailable, ...] = ()
 
 
-def clients_of(node: Node) -> ClientsOfNode:
+def clients_of(node: Node, ask: Ask = plainly) -> ClientsOfNode:
     """Ask one node. Raises ConnectionLostError, PermissionDeniedError without INFO."""
     connection = node.connection
-    listed, raw, *settings = connection.pipeline(
-        [("CLIENT", "LIST"), ("INFO",), *(("CONFIG", "GET", name) for name in _SETTINGS)]
+    listed, raw, *settings = ask(
+        connection,
+        [("CLIENT", "LIST"), ("INFO",), *(("CONFIG", "GET", name) for name in _SETTINGS)],
     )
     if isinstance(raw, ReplyError):
         raise info_refused(connection, raw)

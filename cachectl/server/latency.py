@@ -16,6 +16,7 @@ from io import FileIO
 
 from cachectl.errors import CachectlError
 from cachectl.model import Unavailable
+from cachectl.server.asked import Ask, plainly
 from cachectl.server.connection import NodeConnection
 from cachectl.server.handle import Server
 from cachectl.server.node import Node
@@ -59,14 +60,15 @@ class LatencyFacts:
     unavailable: tuple[Unavailable, ...] = ()
 
 
-def latency_facts(node: Node) -> LatencyFacts:
+def latency_facts(node: Node, ask: Ask = plainly) -> LatencyFacts:
     """Ask one node. Raises ConnectionLostError."""
-    replies = node.connection.pipeline(
+    replies = ask(
+        node.connection,
         [
             ("LATENCY", "HISTOGRAM"),
             ("LATENCY", "LATEST"),
             ("CONFIG", "GET", "latency-monitor-threshold"),
-        ]
+        ],
     )
     histograms, latest, setting = replies
     gaps = []
@@ -128,7 +130,8 @@ class Probe:
 
     trips: seconds each, in order; delays: of each, the seconds that our own thread waited for a
     CPU (empty where the kernel does not say). late: seconds that the thread woke up too late.
-    error: why it ended early.
+    sent: PINGs that were answered so far. address: where it connects from. error: why it ended
+    early.
     """
 
     def __init__(self, server: Server, node: Node, interval: float = INTERVAL) -> None:
@@ -136,10 +139,13 @@ class Probe:
         self.trips: list[float] = []
         self.delays: list[float] = []
         self.late: list[float] = []
+        self.sent = 0
         self.error: CachectlError | None = None
         self._interval = interval
+        self._at_rest = threading.Lock()
         self._stop = threading.Event()
         self._connection = server.new_connection(node)
+        self.address = self._connection.local_address
         self._thread = threading.Thread(target=self._run, name=f"probe {node.name}", daemon=True)
 
     def start(self) -> None:
@@ -155,11 +161,29 @@ class Probe:
             self._thread.join(1.0)
         self._connection.close()
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Let no PING be under way, so that `sent` is what the server has counted."""
+        with self._at_rest:
+            yield
+
+    def take(self) -> tuple[list[float], list[float]]:
+        """Return (trips, delays) since the last call, and forget them: for who measures for long.
+
+        The probe is held meanwhile.
+        """
+        with self._at_rest:
+            trips, delays = self.trips, self.delays
+            self.trips, self.delays, self.late = [], [], []
+        return trips, delays
+
     def _run(self) -> None:
         try:
             with _waited() as waited:
                 while not self._stop.is_set():
-                    self._measure(self._connection, waited)
+                    with self._at_rest:
+                        self._measure(self._connection, waited)
+                        self.sent += 1
                     due = time.perf_counter() + self._interval
                     time.sleep(self._interval)
                     self.late.append(time.perf_counter() - due)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from cachectl.model import Unavailable
+from cachectl.server.asked import Ask, plainly
 from cachectl.server.node import Node
 from cachectl.server.resp import ReplyError, as_dict, as_int, as_text
 
@@ -49,14 +50,16 @@ class SlowLog:
     unavailable: tuple[Unavailable, ...] = ()
 
 
-def slow_log(node: Node) -> SlowLog:
+def slow_log(node: Node, ask: Ask = plainly) -> SlowLog:
     """Read the logs of one node. Raises ConnectionLostError."""
     connection = node.connection
-    replies = connection.pipeline([("COMMANDLOG", "GET", ENTRIES, why) for why in _LOGS])
+    # One after the other where the first is unknown: each would count as an error there.
+    replies = ask(connection, [("COMMANDLOG", "GET", ENTRIES, _LOGS[0])])
     if not isinstance(replies[0], ReplyError):
-        settings = _settings(node, "commandlog-*")
+        replies += ask(connection, [("COMMANDLOG", "GET", ENTRIES, why) for why in _LOGS[1:]])
+        settings = _settings(node, "commandlog-*", ask)
         return _result(node, dict(zip(_LOGS, replies, strict=True)), _of_commandlog(settings))
-    reply = connection.pipeline([("SLOWLOG", "GET", ENTRIES)])[0]
+    reply = ask(connection, [("SLOWLOG", "GET", ENTRIES)])[0]
     if isinstance(reply, ReplyError):
         denied = "NOPERM" in (reply.code, replies[0].code)
         rule = "+slowlog|get" if replies[0].is_unknown_command else "+slowlog|get +commandlog|get"
@@ -64,13 +67,13 @@ def slow_log(node: Node) -> SlowLog:
         remedy = f"allow it with {rule}" if denied else None
         gap = Unavailable("slow commands", reason, remedy, node.name)
         return SlowLog(node.name, unavailable=(gap,))
-    settings = _settings(node, "slowlog-*")
+    settings = _settings(node, "slowlog-*", ask)
     names = {"slow": ("slowlog-log-slower-than", "slowlog-max-len")}
     return _result(node, {"slow": reply}, _named(settings, names))
 
 
-def _settings(node: Node, pattern: str) -> dict[str, Any]:
-    reply = node.connection.pipeline([("CONFIG", "GET", pattern)])[0]
+def _settings(node: Node, pattern: str, ask: Ask) -> dict[str, Any]:
+    reply = ask(node.connection, [("CONFIG", "GET", pattern)])[0]
     return {} if isinstance(reply, ReplyError) else as_dict(reply)
 
 

@@ -7,8 +7,7 @@
 
 A node that is lost in between is looked for where it is now: after a failover another process
 answers, which its run id tells. INFO counts no look-up; what the sampling itself adds to commands
-and errors is in `asked`, and what a login was refused is not asked again: each time would be an
-error in the figures, and an entry in ACL LOG.
+and errors is in `asked`.
 """
 
 from __future__ import annotations
@@ -68,7 +67,6 @@ class Sampler:
         self.asked = Asked()
         self._kinds: dict[str, str] = {}
         self._kinds_refused = False
-        self._list_refused: set[str] = set()
 
     def sample(self) -> Samples:
         """Ask every primary at once. Raises CachectlError when none could be asked."""
@@ -104,12 +102,17 @@ class Sampler:
                 sample = self._ask(node)
                 if sample.info.get("role") == "slave" and node.facts.role == "primary":
                     # It was demoted: whoever took its place is asked from now on.
-                    node = self._server.reopen(node, _PATIENCE)
+                    node = self._reopened(node)
                     return self._ask(node)
                 return sample
         except ConnectionLostError:
             pass
-        return self._ask(self._server.reopen(node, _PATIENCE))
+        return self._ask(self._reopened(node))
+
+    def _reopened(self, node: Node) -> Node:
+        fresh = self._server.reopen(node, _PATIENCE)
+        self.asked.forget(fresh.name)
+        return fresh
 
     def _ask(self, node: Node) -> NodeSample:
         connection = node.connection
@@ -127,11 +130,8 @@ class Sampler:
         clients = number(info, "connected_clients")
         if clients is None or clients > MAX_LISTED or not node.connection.local_address:
             return {}
-        if node.name in self._list_refused:
-            return {}
         listed = self.asked.pipeline(node.connection, [("CLIENT", "LIST")])[0]
         if isinstance(listed, ReplyError):
-            self._list_refused.add(node.name)
             return {}
         mine = {one.connection.local_address for one in self._server.primaries}
         found: dict[str, int | None] = {}

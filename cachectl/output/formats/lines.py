@@ -58,7 +58,7 @@ def cell(column: Column, value: Any, encoding: str) -> str:
         return text
     if column.kind in _DATA:
         return escape_unencodable(text, encoding)
-    return drawn(text, encoding)
+    return escape_unencodable(drawn(text, encoding), encoding)
 
 
 def drawn(text: str, encoding: str) -> str:

@@ -1,0 +1,90 @@
+"""What a live screen knows: the latest look at a server, and how the main figures went before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from cachectl.analysis.clients import Group
+from cachectl.analysis.commandmix import CommandRow
+from cachectl.analysis.latency import CommandLatency, Distribution
+from cachectl.analysis.slowest import SlowShape
+from cachectl.analysis.traffic import Traffic
+from cachectl.model import Finding, Unavailable
+
+REMEMBERED = 60
+"""Looks whose main figures are kept, for a line that shows where they came from."""
+
+TRENDS = ("hit_ratio", "commands", "used_memory", "worst", "connected_clients", "net_output_bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceEvents:
+    """Keyspace events of one namespace in a window: kind (`expired`, `evicted`) → a second."""
+
+    namespace: bytes
+    rates: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at a server. at: Unix seconds.
+
+    trips: round trips of the last seconds, worst: the longest since the look before (seconds).
+    own_clients: connections that are ours. latencies: by command. events: None when nobody listens;
+    why: then, what would have to be done.
+    """
+
+    at: float
+    traffic: Traffic
+    commands: Sequence[CommandRow] = ()
+    latencies: Mapping[str, CommandLatency] = field(default_factory=dict)
+    trips: Distribution = field(default_factory=lambda: Distribution(0))
+    worst: float | None = None
+    clients: Sequence[Group] = ()
+    own_clients: int = 0
+    slow: Sequence[SlowShape] = ()
+    events: Sequence[NamespaceEvents] | None = None
+    why: str = ""
+    findings: Sequence[Finding] = ()
+    unavailable: Sequence[Unavailable] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """All that is known at a moment. look: the latest that succeeded, None before the first.
+
+    trends: figure (one of TRENDS) → its last values, the latest last; None where nobody answered.
+    lost: since when nobody answers (Unix seconds), None while somebody does; reason: the error.
+    """
+
+    look: Look | None = None
+    trends: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+    lost: float | None = None
+    reason: str = ""
+
+    def saw(self, look: Look) -> Live:
+        """Return what is known after one more look."""
+        return Live(look, self._longer(_figures(look)))
+
+    def missed(self, at: float, reason: str) -> Live:
+        """Return what is known after a look that failed: the figures of before stay."""
+        since = at if self.lost is None else self.lost
+        return replace(self, trends=self._longer({}), lost=since, reason=reason)
+
+    def _longer(self, figures: Mapping[str, float | None]) -> dict[str, tuple[float | None, ...]]:
+        return {
+            name: (*self.trends.get(name, ()), figures.get(name))[-REMEMBERED:] for name in TRENDS
+        }
+
+
+def _figures(look: Look) -> dict[str, float | None]:
+    totals, gauges = look.traffic.totals, look.traffic.gauges
+    return {
+        "hit_ratio": totals.hit_ratio,
+        "commands": totals.rates.get("commands"),
+        "used_memory": gauges.used_memory,
+        "worst": look.worst,
+        "connected_clients": gauges.connected_clients,
+        "net_output_bytes": totals.rates.get("net_output_bytes"),
+    }
