@@ -188,7 +188,8 @@ class _Pen:
 
     def _harmless(self, text: str) -> str:
         """One line of harmless text that the screen can carry."""
-        return escape_unencodable(" ".join(escape_lines(text).split()), self._encoding)
+        line = drawn(" ".join(escape_lines(text).split()), self._encoding)
+        return escape_unencodable(line, self._encoding)
 
     def _cut(self, text: str, width: int) -> str:
         """The text, or its beginning and a mark that there was more."""
@@ -218,11 +219,7 @@ class _Pen:
 def _marked(column: Column, panel: Panel, encoding: str) -> Column:
     if column.name != panel.sort:
         return column
-    mark = "▼" if panel.descending else "▲"
-    try:
-        mark.encode(encoding)
-    except UnicodeEncodeError:
-        mark = "v" if panel.descending else "^"
+    mark = drawn("▼" if panel.descending else "▲", encoding)
     return replace(column, title=f"{column.heading}{mark}", drop=0)
 
 

@@ -54,7 +54,8 @@ class KeyReader:
         data, self._rest = self._rest + data, b""
         keys = []
         while data:
-            if data[:1] == b"\x1b" and len(data) < _LONGEST and _BEGUN.match(data):
+            begun = len(data) < _length(data[0]) or _BEGUN.match(data)
+            if begun and len(data) < _LONGEST:
                 self._rest = data
                 break
             key, data = _first(data)
@@ -63,9 +64,9 @@ class KeyReader:
         return keys
 
     def flush(self) -> list[str]:
-        """Return what a sequence that never ended was: the escape key."""
+        """Return what a sequence that never ended was: the escape key, or nothing."""
         rest, self._rest = self._rest, b""
-        return ["escape"] if rest else []
+        return ["escape"] if rest[:1] == b"\x1b" else []
 
 
 def _first(data: bytes) -> tuple[str, bytes]:

@@ -17,6 +17,11 @@ _STAND_INS = dict(zip("▏▎▍▌▋▊▉█▁▂▃▄▅▆▇", "...:###"
     "–": "-",
     "±": "+/-",
     "µ": "u",
+    "·": "-",
+    "↑": "^",
+    "↓": "v",
+    "▲": "^",
+    "▼": "v",
 }
 _DATA = frozenset({Kind.TEXT, Kind.KEY, Kind.NAMESPACE, Kind.DATA})
 _INTERVAL = re.compile(r" (?=[(±+])")
