@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cachectl.analysis.clients import Group
 from cachectl.analysis.commandmix import CommandRow
+from cachectl.analysis.counters import Event
 from cachectl.analysis.latency import CommandLatency, Distribution
 from cachectl.analysis.slowest import SlowShape
 from cachectl.analysis.traffic import Traffic
@@ -14,6 +15,9 @@ from cachectl.model import Finding, Unavailable
 
 REMEMBERED = 60
 """Looks whose main figures are kept, for a line that shows where they came from."""
+
+LATELY = 60.0
+"""Seconds for which it is told what befell a node."""
 
 TRENDS = ("hit_ratio", "commands", "used_memory", "worst", "connected_clients", "net_output_bytes")
 
@@ -56,16 +60,19 @@ class Live:
 
     trends: figure (one of TRENDS) → its last values, the latest last; None where nobody answered.
     lost: since when nobody answers (Unix seconds), None while somebody does; reason: the error.
+    befell: what happened to nodes lately, (Unix seconds, node, event), the latest last.
     """
 
     look: Look | None = None
     trends: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
     lost: float | None = None
     reason: str = ""
+    befell: tuple[tuple[float, str, Event], ...] = ()
 
     def saw(self, look: Look) -> Live:
         """Return what is known after one more look."""
-        return Live(look, self._longer(_figures(look)))
+        fresh = tuple(one for one in self.befell if look.at - one[0] < LATELY)
+        return Live(look, self._longer(_figures(look)), befell=(*fresh, *_events(look)))
 
     def missed(self, at: float, reason: str) -> Live:
         """Return what is known after a look that failed: the figures of before stay."""
@@ -76,6 +83,15 @@ class Live:
         return {
             name: (*self.trends.get(name, ()), figures.get(name))[-REMEMBERED:] for name in TRENDS
         }
+
+
+def _events(look: Look) -> Iterator[tuple[float, str, Event]]:
+    """What befell nodes in the window: a screen that shows it for a second shows it to nobody."""
+    for node in look.traffic.nodes:
+        if node.window.event is not None:
+            yield look.at, node.window.node, node.window.event
+    for name in look.traffic.silent:
+        yield look.at, name, Event.REPLACED
 
 
 def _figures(look: Look) -> dict[str, float | None]:

@@ -58,8 +58,9 @@ class Looker:
 
     def begin(self) -> None:
         """Take the samples that the first look compares with. Raises CachectlError."""
-        self._before = {one.node: one for one in self._sampler.sample().nodes}
         self._probes.follow()
+        with self._probes.held(self._sampler.asked):
+            self._before = {one.node: one for one in self._sampler.sample().nodes}
 
     def look(self) -> Look:
         """Return what happened since the last look. Raises CachectlError when nobody answers."""

@@ -45,8 +45,8 @@ class Panel:
 class Board:
     """A whole screen. title: whose; state: on the right of it, such as the time or `paused`.
 
-    alarm: why the figures are old. chosen: which panel has the room, None: all share it; offset:
-    rows of it that were scrolled away. keys: (key, what it does).
+    alarm: what is wrong with the figures. chosen: which panel has the room, None: all share it;
+    offset: rows of it that were scrolled away. keys: (key, what it does).
     """
 
     title: str

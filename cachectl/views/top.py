@@ -104,17 +104,19 @@ def _alarm(live: Live, now: float) -> str:
     if live.look is None:
         return ""
     said = [
-        f"{node.window.node} {EVENTS[node.window.event]}"
-        for node in live.look.traffic.nodes
-        if node.window.event in EVENTS
-    ]
-    said += [f"{node}: another process took its place" for node in live.look.traffic.silent]
-    said += [
-        f"not available on {gap.node}: {gap.reason}"
+        f"{gap.node}: {gap.reason}"
         for gap in live.look.unavailable
         if gap.what == "all figures" or gap.what.startswith("slots ")
     ]
+    # The latest first: the end of the line may have no room.
+    said += [
+        f"{_clock(at)} {node} {EVENTS.get(event, _REPLACED)}"
+        for at, node, event in reversed(live.befell)
+    ]
     return "; ".join(said)
+
+
+_REPLACED = "is another process now, whose counters began elsewhere"
 
 
 def _gauges(live: Live, look: Look) -> Sequence[Gauge]:
