@@ -19,7 +19,7 @@ _cachectl_profiles() {
 _cachectl_command() {
     case $1 in
     '')
-        commands='profiles scan diff keys stats memory invalidate undo demo completion help'
+        commands='profiles scan diff keys stats top memory invalidate undo demo completion help'
         options='--profile -p --url --timeout --verbose -v --quiet -q --no-color --version -h --help'
         valued='--profile -p --url --timeout' ;;
     profiles)
@@ -90,6 +90,10 @@ _cachectl_command() {
         commands=''
         options='--since --limit --fail-on --output -o -h --help'
         valued='--since --limit --fail-on --output -o' ;;
+    top)
+        commands=''
+        options='--every -h --help'
+        valued=--every ;;
     memory)
         commands=keys
         options='--keys --no-keys --by --depth --sample --full --limit --pace --rate --fail-on --output -o -h --help'
@@ -218,7 +222,7 @@ _cachectl_value() {
     'demo --output'|'demo -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
     'completion show #'1) what=choices choices='bash zsh fish' ;;
     'completion install #'1) what=choices choices='bash zsh fish' ;;
-    'help #'*) what=choices choices='acl exit-codes formats getting-started patterns profiles safety commands schema scan diff keys stats memory invalidate undo demo completion help' ;;
+    'help #'*) what=choices choices='acl exit-codes formats getting-started patterns profiles safety commands schema scan diff keys stats top memory invalidate undo demo completion help' ;;
     *) what=nothing ;;
     esac
 }

@@ -23,7 +23,7 @@ end
 function __cachectl_commands
     switch "$argv[1]"
         case ''
-            printf '%s\t%s\n' 'profiles' 'Named connections: list, show, check, init' 'scan' 'Namespaces: keys, bytes, types, TTLs, idle time' 'diff' 'Compare two saved scans: what grew, shrank, came, went' 'keys' 'One key inside out; find keys by name, type, TTL, size' 'stats' 'Hits and misses over a window; commands, latency, clients' 'memory' 'Where the bytes are, the biggest keys, what would help' 'invalidate' 'Remove keys so that they can be put back' 'undo' 'Put back what a run has removed' 'demo' 'An embedded server with a realistic cache to try everything on' 'completion' 'Shell completions for bash, zsh and fish' 'help' 'Longer texts: formats, patterns, profiles, exit codes'
+            printf '%s\t%s\n' 'profiles' 'Named connections: list, show, check, init' 'scan' 'Namespaces: keys, bytes, types, TTLs, idle time' 'diff' 'Compare two saved scans: what grew, shrank, came, went' 'keys' 'One key inside out; find keys by name, type, TTL, size' 'stats' 'Hits and misses over a window; commands, latency, clients' 'top' 'The same, live on one screen' 'memory' 'Where the bytes are, the biggest keys, what would help' 'invalidate' 'Remove keys so that they can be put back' 'undo' 'Put back what a run has removed' 'demo' 'An embedded server with a realistic cache to try everything on' 'completion' 'Shell completions for bash, zsh and fish' 'help' 'Longer texts: formats, patterns, profiles, exit codes'
         case 'profiles'
             printf '%s\t%s\n' 'list' 'List all profiles, in the order in which they are looked for' 'show' 'Show what a profile means: every value in force, defaults included, secrets left out' 'check' 'Connect, and say who answered, how fast, and which features work with this login' 'init' 'Write a new profile with comments into your own directory, readable by you alone' 'schema' 'Print the JSON Schema of a profile file, for editors that check YAML while you type'
         case 'keys'
@@ -77,6 +77,8 @@ function __cachectl_options
             printf '%s\t%s\n' '--window' 'How long to watch: 10s, 1m [default: 10s]' '-w' 'How long to watch: 10s, 1m [default: 10s]' '--limit' 'At most this many rows' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'stats slow'
             printf '%s\t%s\n' '--since' 'Only what was logged in the last 10m, 1h [default: all that the log holds]' '--limit' 'At most this many rows' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+        case 'top'
+            printf '%s\t%s\n' '--every' 'How often to look: 500ms, 5s [default: 1s]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'memory'
             printf '%s\t%s\n' '--keys' 'Read keys: namespaces, types, sizes' '--no-keys' 'Read keys: namespaces, types, sizes' '--by' 'Group keys by' '--depth' 'Levels of names to tell apart' '--sample' 'Answer from N keys drawn at random, with 95 % intervals' '--full' 'Read all keys, however long it takes [default: within 30 s]' '--limit' 'At most this many rows' '--pace' 'How hard to work on the server [default: gentle on production, else normal]' '--rate' 'At most this many keys a second' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'memory keys'
@@ -142,6 +144,8 @@ function __cachectl_valued
             printf '%s\n' --window -w --limit --fail-on --output -o
         case 'stats slow'
             printf '%s\n' --since --limit --fail-on --output -o
+        case 'top'
+            printf '%s\n' --every
         case 'memory'
             printf '%s\n' --by --depth --sample --limit --pace --rate --fail-on --output -o
         case 'memory keys'
@@ -295,7 +299,7 @@ function __cachectl_value
         case 'completion install #1'
             printf '%s\n' bash zsh fish
         case 'help #*'
-            printf '%s\n' acl exit-codes formats getting-started patterns profiles safety commands schema scan diff keys stats memory invalidate undo demo completion help
+            printf '%s\n' acl exit-codes formats getting-started patterns profiles safety commands schema scan diff keys stats top memory invalidate undo demo completion help
     end
 end
 

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachectl.analysis.counters import FIELDS, Event, NodeWindow, event_between, window
+from cachectl.analysis.counters import (
+    FIELDS,
+    CommandCount,
+    Event,
+    NodeWindow,
+    event_between,
+    window,
+)
 from cachectl.model import NodeSample, OwnWork
 
 
@@ -85,13 +93,39 @@ def test_own_work_is_subtracted() -> None:
             10,
             info(keyspace_hits=110, keyspace_misses=4, total_commands_processed=205),
             own=OwnWork(53, 3, 109),
-            asked=2,
+            asked={"info": 1, "client|list": 1},
         ),
     )
     assert (result.counts["hits"], result.counts["misses"]) == (50, 2)
     assert result.counts["commands"] == 200 - 100 - 2
     assert (result.own.hits, result.own.misses) == (50, 2)
     assert result.own_exact
+
+
+def test_what_the_measuring_was_refused_is_no_error() -> None:
+    result = between(
+        sample(0, info(total_error_replies=7, errorstat_NOPERM="count=7"), refused={"NOPERM": 1}),
+        sample(
+            10,
+            info(total_error_replies=12, errorstat_NOPERM="count=10", errorstat_OOM="count=2"),
+            refused={"NOPERM": 4},
+        ),
+    )
+    assert result.counts["errors"] == 2
+    assert result.errors == {"OOM": 2}
+
+
+@pytest.mark.parametrize("name", ["client|list", "client"])
+def test_commands_of_the_measuring_are_left_out(name: str) -> None:
+    commands = {
+        f"cmdstat_{name}": "calls=5,usec=50,rejected_calls=0,failed_calls=0",
+        "cmdstat_info": "calls=1,usec=200,rejected_calls=0,failed_calls=0",
+    }
+    result = between(
+        sample(0, info()),
+        sample(10, info() | commands, asked={"client|list": 4, "info": 1, "ping": 3}),
+    )
+    assert result.commands == {name: CommandCount(1, 10)}
 
 
 def test_own_work_that_is_not_settled_is_said() -> None:
