@@ -187,7 +187,9 @@ def test_failover_in_the_window(start_sentinel: Callable[..., TestSentinels]) ->
     url = f"redis+sentinel://{','.join(group.addresses)}/{group.name}"
     with cachectl_started("--url", url, "stats", "--window", "1m", "-o", "json") as run:
         wait_until("the first sample", lambda: in_window(group.current_primary()))
+        old = group.current_primary()
         group.failover()
+        wait_until("it knows", lambda: old.info("replication")["role"] == "slave")
         time.sleep(0.5)
         run.signal(signal.SIGINT)
         document = run.finish().check(130).json
