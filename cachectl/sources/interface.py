@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from cachectl.config.manifest import Place
 from cachectl.errors import PartialError
 
-BATCH_ROWS = 500
+BATCH_ROWS = 1000
 """Rows in a batch, at most."""
 BATCH_BYTES = 1024 * 1024
 """Bytes of text after which a batch is closed, whatever its rows."""
