@@ -131,7 +131,7 @@ class Feed:
         while True:
             begun = time.monotonic()
             try:
-                with closing(source.batches(after)) as batches:  # type: ignore[type-var]
+                with closing(source.batches(after)) as batches:
                     for batch in batches:
                         fruitless = 0
                         after = max([after, *batch.numbers[-1:], *(p.row for p in batch.problems)])

@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "memory": ("memory", "Where the bytes are, the biggest keys, what would help"),
     "invalidate": ("invalidate", "Remove keys so that they can be put back"),
     "undo": ("undo", "Put back what a run has removed"),
+    "warm": ("warm", "Load a cache from a manifest, prove it, keep it fresh"),
     "demo": ("demo", "An embedded server with a realistic cache to try everything on"),
     "completion": ("completion", "Shell completions for bash, zsh and fish"),
     "help": ("help", "Longer texts: formats, patterns, profiles, exit codes"),

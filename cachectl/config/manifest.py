@@ -9,9 +9,11 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from cachectl.config.durations import format_duration
 from cachectl.config.secrets import Secret
 
 VERSION = 1
@@ -48,8 +50,9 @@ class Ttl:
     kind: `range` (between low and high seconds: a fixed duration has both alike), `tier` (a name
     that the policy or the built-in tiers explain), `at` (Unix seconds in `at`), `column` (the row
     says how many seconds), `kept` (what the key had left where it was copied from), `policy` (what
-    the policy says for its namespace), `never` (no TTL, on purpose). jitter: share by which a
-    TTL is shortened or prolonged at random, 0–1; with `at` and `kept` it only shortens.
+    the policy says for its namespace), `never` (no TTL, on purpose). jitter: the share
+    by which a TTL is shortened at most, 0–1: what was loaded together expires apart, and nothing
+    lives longer than it was meant to.
     """
 
     kind: TtlKind = "policy"
@@ -60,6 +63,24 @@ class Ttl:
     at: float = 0.0
     column: str = ""
 
+    def __str__(self) -> str:
+        match self.kind:
+            case "never":
+                return "never expires"
+            case "policy":
+                return "by policy"
+            case "kept":
+                return "as copied"
+            case "tier":
+                return f"tier {self.tier}"
+            case "column":
+                return f"column {self.column}"
+            case "at":
+                return f"until {datetime.fromtimestamp(self.at, UTC):%Y-%m-%d %H:%M} UTC"
+        low, high = round(self.low * (1 - self.jitter), 3), self.high
+        texts = dict.fromkeys((format_duration(low), format_duration(high)))
+        return " to ".join(texts)
+
 
 @dataclass(frozen=True, slots=True)
 class Existing:
@@ -67,6 +88,10 @@ class Existing:
 
     rule: ExistingRule = "keep"
     within: float = 0.0
+
+    def __str__(self) -> str:
+        words = self.rule.replace("-", " ")
+        return f"{words} {format_duration(self.within)}" if self.within else words
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ A source is opened by sources.opening.open_source. It holds a batch of rows in m
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -98,7 +98,7 @@ class Source(Protocol):
         """Where it stands in the manifest."""
         ...
 
-    def batches(self, after: int = 0) -> Iterator[RowBatch]:
+    def batches(self, after: int = 0) -> Generator[RowBatch]:
         """Yield the rows whose number is above `after`, in batches of BATCH_ROWS at most.
 
         Raises SourceError at any point, after which the same rows can be asked for again with the

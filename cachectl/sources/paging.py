@@ -6,7 +6,7 @@ A source yields pages, which know nothing of numbers; `Paged` makes batches of t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,7 +66,7 @@ class Paged(Generic[S]):
         known, most = self.pages.count(), self.spec.limits.max_rows
         return min(known, most) if known is not None and most is not None else known
 
-    def batches(self, after: int = 0) -> Iterator[RowBatch]:
+    def batches(self, after: int = 0) -> Generator[RowBatch]:
         """Yield the rows whose number is above `after` (see interface.Source)."""
         most = self.spec.limits.max_rows
         seen = 0

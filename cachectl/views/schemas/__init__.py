@@ -24,9 +24,10 @@ def _all() -> dict[str, Schema]:
         profiles,
         scan,
         stats,
+        warm,
     )
 
-    modules = (scan, diff, keys, stats, memory, invalidate, profiles, errors)
+    modules = (scan, diff, keys, stats, memory, invalidate, warm, profiles, errors)
     schemas = [one for module in modules for one in module.SCHEMAS]
     return {str(one["title"]).removeprefix("cachectl.").split("/")[0]: one for one in schemas}
 
