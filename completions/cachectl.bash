@@ -19,7 +19,7 @@ _cachectl_profiles() {
 _cachectl_command() {
     case $1 in
     '')
-        commands='profiles scan diff keys stats top memory invalidate undo demo completion help'
+        commands='profiles scan diff keys stats top memory invalidate undo warm demo completion help'
         options='--profile -p --url --timeout --verbose -v --quiet -q --no-color --version -h --help'
         valued='--profile -p --url --timeout' ;;
     profiles)
@@ -134,6 +134,18 @@ _cachectl_command() {
         commands=''
         options='--match --overwrite --other-server --yes -y --confirm --pace --rate --output -o -h --help'
         valued='--match --confirm --pace --rate --output -o' ;;
+    warm)
+        commands='check schema'
+        options='-h --help'
+        valued='' ;;
+    'warm check')
+        commands=''
+        options='--set --allow-path --allow-network --services --fail-on --output -o -h --help'
+        valued='--set --allow-path --allow-network --fail-on --output -o' ;;
+    'warm schema')
+        commands=''
+        options='-h --help'
+        valued='' ;;
     demo)
         commands=''
         options='--keys --seed --port --traffic --no-traffic --once --output -o -h --help'
@@ -219,10 +231,14 @@ _cachectl_value() {
     'invalidate flush --output'|'invalidate flush -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
     'undo --pace') what=choices choices='gentle normal flat-out' ;;
     'undo --output'|'undo -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
+    'warm check --allow-path') what=files ;;
+    'warm check --fail-on') what=choices choices='none info warning critical' ;;
+    'warm check --output'|'warm check -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
+    'warm check #'1) what=files ;;
     'demo --output'|'demo -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
     'completion show #'1) what=choices choices='bash zsh fish' ;;
     'completion install #'1) what=choices choices='bash zsh fish' ;;
-    'help #'*) what=choices choices='acl exit-codes formats getting-started patterns profiles safety commands schema scan diff keys stats top memory invalidate undo demo completion help' ;;
+    'help #'*) what=choices choices='acl exit-codes formats getting-started manifests patterns profiles safety commands schema scan diff keys stats top memory invalidate undo warm demo completion help' ;;
     *) what=nothing ;;
     esac
 }

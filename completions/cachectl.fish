@@ -23,7 +23,7 @@ end
 function __cachectl_commands
     switch "$argv[1]"
         case ''
-            printf '%s\t%s\n' 'profiles' 'Named connections: list, show, check, init' 'scan' 'Namespaces: keys, bytes, types, TTLs, idle time' 'diff' 'Compare two saved scans: what grew, shrank, came, went' 'keys' 'One key inside out; find keys by name, type, TTL, size' 'stats' 'Hits and misses over a window; commands, latency, clients' 'top' 'The same, live on one screen' 'memory' 'Where the bytes are, the biggest keys, what would help' 'invalidate' 'Remove keys so that they can be put back' 'undo' 'Put back what a run has removed' 'demo' 'An embedded server with a realistic cache to try everything on' 'completion' 'Shell completions for bash, zsh and fish' 'help' 'Longer texts: formats, patterns, profiles, exit codes'
+            printf '%s\t%s\n' 'profiles' 'Named connections: list, show, check, init' 'scan' 'Namespaces: keys, bytes, types, TTLs, idle time' 'diff' 'Compare two saved scans: what grew, shrank, came, went' 'keys' 'One key inside out; find keys by name, type, TTL, size' 'stats' 'Hits and misses over a window; commands, latency, clients' 'top' 'The same, live on one screen' 'memory' 'Where the bytes are, the biggest keys, what would help' 'invalidate' 'Remove keys so that they can be put back' 'undo' 'Put back what a run has removed' 'warm' 'Load a cache from a manifest, prove it, keep it fresh' 'demo' 'An embedded server with a realistic cache to try everything on' 'completion' 'Shell completions for bash, zsh and fish' 'help' 'Longer texts: formats, patterns, profiles, exit codes'
         case 'profiles'
             printf '%s\t%s\n' 'list' 'List all profiles, in the order in which they are looked for' 'show' 'Show what a profile means: every value in force, defaults included, secrets left out' 'check' 'Connect, and say who answered, how fast, and which features work with this login' 'init' 'Write a new profile with comments into your own directory, readable by you alone' 'schema' 'Print the JSON Schema of a profile file, for editors that check YAML while you type'
         case 'keys'
@@ -34,6 +34,8 @@ function __cachectl_commands
             printf '%s\t%s\n' 'keys' 'Show the biggest keys, by bytes and by elements, in all and of each namespace'
         case 'invalidate'
             printf '%s\t%s\n' 'apply' 'Do what a saved plan says. Keys that have changed since are left alone' 'resume' 'Go on with a run that was stopped. It ends as if nothing had happened' 'runs' 'List the runs of this machine, newest first' 'show' 'Show what is known of one run. Its archive is checked from beginning to end' 'prune' 'Delete old runs with their archives: they can\'t be undone after that' 'flush' 'Empty the whole database. This can\'t be undone, and always asks for the server\'s name'
+        case 'warm'
+            printf '%s\t%s\n' 'check' 'Say whether a manifest is valid, and which keys it would write. No server is needed' 'schema' 'Print the JSON Schema of a manifest, for editors that check YAML while you type'
         case 'completion'
             printf '%s\t%s\n' 'show' 'Print the completion script of a shell' 'install' 'Write the completion script to where your shell looks for it'
     end
@@ -99,6 +101,12 @@ function __cachectl_options
             printf '%s\t%s\n' '--confirm' 'The server\'s name, to confirm on production' '--syslog' 'Write the audit line to syslog as well' '--audit-stream' 'Add the audit line to a stream, too' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'undo'
             printf '%s\t%s\n' '--match' 'Only keys that match this glob' '--overwrite' 'Put old values in the place of newer ones' '--other-server' 'Put them into another server than the run\'s' '--yes' 'Do not ask' '-y' 'Do not ask' '--confirm' 'The server\'s name, to confirm on production' '--pace' 'How hard to work on the server [default: gentle on production, else normal]' '--rate' 'At most this many keys a second' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+        case 'warm'
+            printf '%s\t%s\n' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+        case 'warm check'
+            printf '%s\t%s\n' '--set' 'Give a variable of the manifest a value' '--allow-path' 'Another directory than the manifest\'s that its files may lie in' '--allow-network' 'Loopback or link-local addresses that HTTP sources may ask' '--services' 'Read the first rows of databases and services too' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+        case 'warm schema'
+            printf '%s\t%s\n' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'demo'
             printf '%s\t%s\n' '--keys' 'Size of the cache [default: 100,000]' '--seed' 'Another seed, other values' '--port' 'Port on 127.0.0.1 [default: a free one]' '--traffic' 'Use the cache in the background' '--no-traffic' 'Use the cache in the background' '--once' 'Do all of it and end, instead of staying' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'completion'
@@ -166,6 +174,8 @@ function __cachectl_valued
             printf '%s\n' --confirm --audit-stream --output -o
         case 'undo'
             printf '%s\n' --match --confirm --pace --rate --output -o
+        case 'warm check'
+            printf '%s\n' --set --allow-path --allow-network --fail-on --output -o
         case 'demo'
             printf '%s\n' --keys --seed --port --output -o
     end
@@ -292,6 +302,14 @@ function __cachectl_value
             printf '%s\n' gentle normal flat-out
         case 'undo --output' 'undo -o'
             printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
+        case 'warm check --allow-path'
+            __cachectl_files
+        case 'warm check --fail-on'
+            printf '%s\n' none info warning critical
+        case 'warm check --output' 'warm check -o'
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
+        case 'warm check #1'
+            __cachectl_files
         case 'demo --output' 'demo -o'
             printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
         case 'completion show #1'
@@ -299,7 +317,7 @@ function __cachectl_value
         case 'completion install #1'
             printf '%s\n' bash zsh fish
         case 'help #*'
-            printf '%s\n' acl exit-codes formats getting-started patterns profiles safety commands schema scan diff keys stats top memory invalidate undo demo completion help
+            printf '%s\n' acl exit-codes formats getting-started manifests patterns profiles safety commands schema scan diff keys stats top memory invalidate undo warm demo completion help
     end
 end
 
