@@ -29,7 +29,9 @@ def main(argv: list[str] | None = None) -> NoReturn:
     except Terminated:
         code = 143
     except KeyboardInterrupt:
-        code = 130
+        # It may have come while a module compiled text (dataclasses do): `python -m` would then
+        # end by the signal, whatever code we give, unless something is compiled after it.
+        code = eval("130")  # noqa: S307
     except BrokenPipeError:
         code = 0
     if not _flushed() and code == 0:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 from programs import cachectl, environment
@@ -287,3 +288,20 @@ def test_a_defect_in_check_is_unknown() -> None:
     done = run("raise ValueError('x')", "check")
     assert done.returncode == 3
     assert done.stdout.startswith("CACHE UNKNOWN - a defect of cachectl ")
+
+
+def test_an_interrupt_while_text_is_compiled_has_our_exit_code(tmp_path: Path) -> None:
+    """Python's own end would be by the signal: dataclasses compile text while a module loads."""
+    (tmp_path / "interrupted.py").write_text(
+        "from cachectl import main\n"
+        "main.run = lambda words: exec('raise KeyboardInterrupt')\n"
+        "main.main(['x'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "interrupted"],
+        cwd=tmp_path,
+        env=environment(None, None),
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 130, done.stderr.decode()
