@@ -180,6 +180,11 @@ STATS = {
     "stats-latency": ("latency", "-w", "200ms"),
     "stats-clients": ("clients", "-w", "200ms"),
     "stats-slow": ("slow",),
+    "stats-events": ("events", "--enable", "--yes", "-w", "200ms"),
+    "stats-events-watch": (
+        *("events", "--enable", "--yes", "--watch"),
+        *("--every", "200ms", "--count", "2"),
+    ),
 }
 
 

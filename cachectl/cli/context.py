@@ -103,7 +103,18 @@ class App:
         with server:
             for warning in server.warnings:
                 self.terminal.warn(warning)
+            self.tidy(server)
             yield server
+
+    def tidy(self, server: Server) -> None:
+        """Put back what a command of ours that was killed has left changed at this server."""
+        from cachectl.storage.borrowed import any_notes
+
+        if any_notes():
+            from cachectl.actions.notifying import recover
+
+            for sentence in recover(server):
+                self.terminal.warn(sentence)
 
     def progress(self, title: str, *, unit: str = "keys") -> Progress:
         """Return a progress bar on stderr."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cachectl.server.stats import Sampler, Samples
 
 DEFAULT_WINDOW = 10.0
+DEFAULT_INTERVAL = 2.0
 SHORTEST = 0.1
 
 Window = Annotated[
@@ -57,6 +58,35 @@ SinceLast = Annotated[
     bool,
     typer.Option("--since-last", help="Compare with what the last call saved; wait for nothing"),
 ]
+
+Watch = Annotated[bool, typer.Option("--watch", help="Window after window, until Ctrl-C")]
+Every = Annotated[
+    str | None,
+    typer.Option(
+        "--every",
+        metavar="DURATION",
+        help="Length of a window of --watch [default: 2s]",
+        show_default=False,
+    ),
+]
+Count = Annotated[
+    int | None, typer.Option("--count", min=1, help="Stop --watch after so many windows")
+]
+
+
+def interval_of(*, watch: bool, every: str | None, count: int | None, fixed: bool) -> float:
+    """Return the seconds of a window of --watch. fixed: a window of its own was asked for.
+
+    Raises UsageError for options that do not go together.
+    """
+    if watch and fixed:
+        raise UsageError("--watch has windows of its own", hint="say how long with --every")
+    if not watch and (every is not None or count is not None):
+        raise UsageError("--every and --count belong to --watch", hint="add --watch")
+    interval = DEFAULT_INTERVAL if every is None else duration("--every", every)
+    if interval < SHORTEST:
+        raise UsageError("--every must be 100ms or more")
+    return interval
 
 
 def window_of(text: str | None, since_last: bool) -> float:

@@ -135,7 +135,9 @@ def check(
     )
     with app.progress("waiting for the server to load its data", unit="%") as progress:
         result = check_server(
-            target, on_loading=lambda percent, _eta: progress.update(percent or 0, 100)
+            target,
+            on_loading=lambda percent, _eta: progress.update(percent or 0, 100),
+            on_open=app.tidy,
         )
     app.finish(check_report(result), output)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cachectl.cli import measuring, options
+from cachectl.cli import measuring, notifying, options
 from cachectl.cli.context import App, context
 from cachectl.errors import UsageError
 
@@ -17,29 +17,15 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
-DEFAULT_INTERVAL = 2.0
-
 
 @app.callback(invoke_without_command=True)
 def stats(
     ctx: typer.Context,
     window: measuring.Window = None,
     since_last: measuring.SinceLast = False,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Window after window, until Ctrl-C")
-    ] = False,
-    every: Annotated[
-        str | None,
-        typer.Option(
-            "--every",
-            metavar="DURATION",
-            help="Length of a window of --watch [default: 2s]",
-            show_default=False,
-        ),
-    ] = None,
-    count: Annotated[
-        int | None, typer.Option("--count", min=1, help="Stop --watch after so many windows")
-    ] = None,
+    watch: measuring.Watch = False,
+    every: measuring.Every = None,
+    count: measuring.Count = None,
     fail_on: options.Fail = options.FailOn.NONE,
     output: options.Output = None,
 ) -> None:
@@ -67,16 +53,11 @@ def stats(
             )
         return
     app = context(ctx)
-    if watch and (window is not None or since_last):
-        raise UsageError("--watch has windows of its own", hint="say how long with --every")
-    if not watch and (every is not None or count is not None):
-        raise UsageError("--every and --count belong to --watch", hint="add --watch")
+    fixed = window is not None or since_last
+    interval = measuring.interval_of(watch=watch, every=every, count=count, fixed=fixed)
     if watch:
         from cachectl.cli.watching import watch as show_windows
 
-        interval = DEFAULT_INTERVAL if every is None else measuring.duration("--every", every)
-        if interval < 0.1:
-            raise UsageError("--every must be 100ms or more")
         with app.server() as server:
             show_windows(app, server, interval, count, output, fail_on)
         return
@@ -272,3 +253,69 @@ def slow(
     with app.server() as server:
         report = measuring_slow.read(app, server, seconds, limit)
     app.finish(report, output, fail_on)
+
+
+@app.command("events")
+def events(
+    ctx: typer.Context,
+    window: measuring.WaitedWindow = None,
+    kinds: Annotated[
+        str | None,
+        typer.Option(
+            "--events",
+            metavar="KIND,…",
+            help="Only these: expired, evicted, missed, new, set, deleted, other; or all "
+            "[default: what is published]",
+            show_default=False,
+        ),
+    ] = None,
+    enable: notifying.Enable = False,
+    watch: measuring.Watch = False,
+    every: measuring.Every = None,
+    count: measuring.Count = None,
+    limit: options.Limit = None,
+    yes: options.Yes = False,
+    confirm: options.Confirm = None,
+    fail_on: options.Fail = options.FailOn.NONE,
+    output: options.Output = None,
+) -> None:
+    """Show what befalls keys, by namespace: expired, evicted, missed, new, set, deleted.
+
+    The server publishes what its setting notify-keyspace-events names. With --enable the rest is
+    switched on while this runs and the setting put back exactly, after Ctrl-C and kill -9 too
+    (by the next command, then); without --events only as much as adds little to the server's load.
+    Events that never came are noticed, since INFO counts expired, evicted and missed keys as well.
+
+    Examples:
+
+      cachectl stats events
+
+      cachectl stats events --enable --window 1m
+
+      cachectl stats events --watch --events evicted,missed -o ndjson
+
+      cachectl stats events -o json | jq '.namespaces[] | select(.missed > 100)'
+    """
+    app = context(ctx)
+    seconds = measuring.waited_window_of(window)
+    interval = measuring.interval_of(
+        watch=watch, every=every, count=count, fixed=window is not None
+    )
+    chosen, named = notifying.kinds_of(kinds)
+    with app.server() as server:
+        from cachectl.cli import measuring_events
+
+        with notifying.heard(
+            app, server, chosen, enable=enable, named=named, yes=yes, confirm=confirm
+        ) as heard:
+            if watch:
+                shown = measuring_events.watch(app, heard, interval, count, output)
+            else:
+                report, interruption = measuring_events.measure(heard, seconds, limit)
+    if watch:
+        last = shown.end()
+        heard.finish(last)
+        app.end(last, fail_on)
+        return
+    heard.finish(report)
+    measuring.finish(app, report, interruption, output, fail_on)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from cachectl.config.target import Target
@@ -51,12 +52,18 @@ class CheckResult:
 _AFTERWARDS = ("round trip", "permissions")
 
 
-def check(target: Target, on_loading: OnLoading | None = None) -> CheckResult:
+def check(
+    target: Target,
+    on_loading: OnLoading | None = None,
+    on_open: Callable[[Server], None] = lambda _server: None,
+) -> CheckResult:
     """Connect to everything that `target` names and find out what works there.
 
-    Nothing is changed: see probing. Raises what open_server raises.
+    Nothing is changed: see probing. on_open: called when it is connected. Raises what open_server
+    raises.
     """
     with open_server(target, on_loading=on_loading) as server:
+        on_open(server)
         steps = [Step(name, seconds) for name, seconds in server.durations.items()]
         connection = server.primaries[0].connection
         steps.append(Step("round trip", _round_trip(server)))

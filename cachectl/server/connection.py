@@ -183,6 +183,31 @@ class NodeConnection:
             self.close()  # the replies that are under way would be taken for those of the next call
             raise
 
+    def receive_within(self, seconds: float) -> list[Any]:
+        """Return the replies and messages that are here already, or come within `seconds`.
+
+        For who listens: nothing is owed, so silence is an empty list. Raises ConnectionLostError.
+        """
+        gets = self._reader.gets
+        try:
+            replies = list(iter(gets, _PENDING))
+            if replies:
+                return replies
+            opened = self._open_socket()
+            opened.settimeout(seconds)
+            try:
+                self._fill()
+            except TimeoutError:
+                return []
+            finally:
+                opened.settimeout(self.timeout)
+            return list(iter(gets, _PENDING))
+        except OSError as error:
+            raise self._lost(error) from error
+        except hiredis.ProtocolError as error:
+            self.close()
+            raise refusals.garbled(self.address) from error
+
     # Inside
 
     def _dial(self, deadline: float) -> None:

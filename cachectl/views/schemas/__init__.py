@@ -18,6 +18,7 @@ def _all() -> dict[str, Schema]:
     from cachectl.views.schemas import (
         diff,
         errors,
+        events,
         invalidate,
         keys,
         memory,
@@ -27,7 +28,10 @@ def _all() -> dict[str, Schema]:
         warm,
     )
 
-    modules = (scan, diff, keys, stats, memory, invalidate, warm, profiles, errors)
+    modules = (
+        *(scan, diff, keys, stats, events, memory),
+        *(invalidate, warm, profiles, errors),
+    )
     schemas = [one for module in modules for one in module.SCHEMAS]
     return {str(one["title"]).removeprefix("cachectl.").split("/")[0]: one for one in schemas}
 

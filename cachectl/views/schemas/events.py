@@ -1,0 +1,76 @@
+"""The schemas of what is made of events of keys: `stats events` and its windows."""
+
+from __future__ import annotations
+
+from cachectl.analysis.keyevents import COUNTED, KINDS
+from cachectl.output.report import Kind
+from cachectl.views import stats_events, stats_events_watch
+from cachectl.views.schemas.fragments import field, report, rows
+
+_KINDS = {
+    "expired": "keys that expired; null: such events are not published",
+    "evicted": "keys that were evicted",
+    "missed": "look-ups of keys that are not there",
+    "new": "keys that were made",
+    "set": "values that were written, or added to",
+    "deleted": "keys that were deleted, by a command or by becoming empty",
+    "other": "TTLs set, elements removed, keys renamed",
+}
+_NAMESPACE = _KINDS | {
+    "namespace": "the namespace",
+    "events": "events of all kinds",
+    "per_second": "events of all kinds",
+}
+_NODE = (
+    _KINDS
+    | {f"{kind.value}_elsewhere": f"{kind.value} keys of other databases" for kind in COUNTED}
+    | {
+        f"{kind.value}_counted": f"{kind.value} keys as INFO counts them, of all databases"
+        for kind in COUNTED
+    }
+    | {
+        "node": "the node",
+        "lost": "events that INFO counts and that never came; null: it can't be told",
+        "dropped": "events that came faster than they could be counted",
+        "gap": "nobody listened for",
+        "reason": "why nobody listened",
+    }
+)
+_WINDOW = {
+    "window": "length of the window",
+    "lost": _NODE["lost"],
+    "gap": "some node was not listened to for",
+}
+
+_EVENTS = report(
+    stats_events.SCHEMA,
+    "what befell the keys of each namespace (`cachectl stats events`)",
+    {
+        "window": field(Kind.SECONDS, _WINDOW["window"]),
+        "events": field(Kind.COUNT, "events of all kinds"),
+        "per_second": field(Kind.RATE, "events of all kinds"),
+        "lost": field(Kind.COUNT, _WINDOW["lost"]),
+        "gap": field(Kind.SECONDS, _WINDOW["gap"]),
+        **{kind.value: field(Kind.COUNT, _KINDS[kind.value]) for kind in KINDS},
+        "namespaces": rows(stats_events.NAMESPACES, _NAMESPACE, "the busiest first"),
+        "nodes": rows(stats_events.NODES, _NODE, "the same by node, and what INFO counted"),
+    },
+)
+_WINDOWS = report(
+    stats_events_watch.SCHEMA,
+    "window after window of events (`cachectl stats events --watch`)",
+    {
+        "windows": rows(
+            stats_events_watch.columns(),
+            _KINDS
+            | _WINDOW
+            | {
+                "at": "the end of the window",
+                "namespaces": "the busiest namespaces, each with its events by kind",
+            },
+            "in the order of time",
+        )
+    },
+)
+
+SCHEMAS = [_EVENTS, _WINDOWS]
