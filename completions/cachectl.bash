@@ -71,7 +71,7 @@ _cachectl_command() {
         options='--value --no-value --escaped --b64 --limit --output -o -h --help'
         valued='--limit --output -o' ;;
     stats)
-        commands='commands clients latency slow'
+        commands='commands clients latency slow events'
         options='--window -w --since-last --watch --every --count --fail-on --output -o -h --help'
         valued='--window -w --every --count --fail-on --output -o' ;;
     'stats commands')
@@ -90,6 +90,10 @@ _cachectl_command() {
         commands=''
         options='--since --limit --fail-on --output -o -h --help'
         valued='--since --limit --fail-on --output -o' ;;
+    'stats events')
+        commands=''
+        options='--window -w --events --enable --watch --every --count --limit --yes -y --confirm --fail-on --output -o -h --help'
+        valued='--window -w --events --every --count --limit --confirm --fail-on --output -o' ;;
     top)
         commands=''
         options='--every -h --help'
@@ -207,6 +211,8 @@ _cachectl_value() {
     'stats latency --output'|'stats latency -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
     'stats slow --fail-on') what=choices choices='none info warning critical' ;;
     'stats slow --output'|'stats slow -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
+    'stats events --fail-on') what=choices choices='none info warning critical' ;;
+    'stats events --output'|'stats events -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
     'memory --by') what=choices choices='template prefix' ;;
     'memory --pace') what=choices choices='gentle normal flat-out' ;;
     'memory --fail-on') what=choices choices='none info warning critical' ;;

@@ -29,7 +29,7 @@ function __cachectl_commands
         case 'keys'
             printf '%s\t%s\n' 'list' 'Find keys by name, type, TTL, size, idle time or value' 'get' 'Get the value of a key, exact for a pipe, decoded for a person' 'show' 'Show one key inside out, its value made readable'
         case 'stats'
-            printf '%s\t%s\n' 'commands' 'Show which commands are called, what they cost, which fail' 'clients' 'Show who is connected, and which pools leak or are full' 'latency' 'Show round trips, percentiles by command, and events' 'slow' 'Show the logged slow commands, by shape and namespace'
+            printf '%s\t%s\n' 'commands' 'Show which commands are called, what they cost, which fail' 'clients' 'Show who is connected, and which pools leak or are full' 'latency' 'Show round trips, percentiles by command, and events' 'slow' 'Show the logged slow commands, by shape and namespace' 'events' 'Show what befalls keys, by namespace: expired, evicted, missed, new, set, deleted'
         case 'memory'
             printf '%s\t%s\n' 'keys' 'Show the biggest keys, by bytes and by elements, in all and of each namespace'
         case 'invalidate'
@@ -79,6 +79,8 @@ function __cachectl_options
             printf '%s\t%s\n' '--window' 'How long to watch: 10s, 1m [default: 10s]' '-w' 'How long to watch: 10s, 1m [default: 10s]' '--limit' 'At most this many rows' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'stats slow'
             printf '%s\t%s\n' '--since' 'Only what was logged in the last 10m, 1h [default: all that the log holds]' '--limit' 'At most this many rows' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+        case 'stats events'
+            printf '%s\t%s\n' '--window' 'How long to watch: 10s, 1m [default: 10s]' '-w' 'How long to watch: 10s, 1m [default: 10s]' '--events' 'Only these: expired, evicted, missed, new, set, deleted, other; or all [default: what is published]' '--enable' 'Switch on what is off, and put the setting back at the end' '--watch' 'Window after window, until Ctrl-C' '--every' 'Length of a window of --watch [default: 2s]' '--count' 'Stop --watch after so many windows' '--limit' 'At most this many rows' '--yes' 'Do not ask' '-y' 'Do not ask' '--confirm' 'The server\'s name, to confirm on production' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'top'
             printf '%s\t%s\n' '--every' 'How often to look: 500ms, 5s [default: 1s]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'memory'
@@ -152,6 +154,8 @@ function __cachectl_valued
             printf '%s\n' --window -w --limit --fail-on --output -o
         case 'stats slow'
             printf '%s\n' --since --limit --fail-on --output -o
+        case 'stats events'
+            printf '%s\n' --window -w --events --every --count --limit --confirm --fail-on --output -o
         case 'top'
             printf '%s\n' --every
         case 'memory'
@@ -253,6 +257,10 @@ function __cachectl_value
         case 'stats slow --fail-on'
             printf '%s\n' none info warning critical
         case 'stats slow --output' 'stats slow -o'
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
+        case 'stats events --fail-on'
+            printf '%s\n' none info warning critical
+        case 'stats events --output' 'stats events -o'
             printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
         case 'memory --by'
             printf '%s\n' template prefix
