@@ -63,13 +63,14 @@ def test_there_are_examples() -> None:
     assert all(command.startswith("cachectl ") for command in COMMANDS)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_examples_run(command: str, demo: str) -> None:
+def test_examples_run(demo: str) -> None:
+    """All of them in their order, as a reader would try them: some build on those before."""
     url = cachectl("-p", demo, "profiles", "show", "-o", "json").check().json["addresses"][0]
-    _, *words = shlex.split(command.replace("$URL", f"redis://{url}"))
-    done = cachectl(*words).check()
-    assert done.stdout.strip()
-    assert "\x1b" not in done.stdout
+    for command in COMMANDS:
+        _, *words = shlex.split(command.replace("$URL", f"redis://{url}"))
+        done = cachectl(*words).check()
+        assert done.stdout.strip(), command
+        assert "\x1b" not in done.stdout, command
 
 
 def test_commands_in_the_text_exist() -> None:
