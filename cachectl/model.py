@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from enum import IntEnum
 from typing import Any
 
@@ -39,6 +40,20 @@ class Finding:
     title: str
     evidence: str = ""
     remedy: str | None = None
+    subject: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Suppression:
+    """A finding that is known and accepted for a while.
+
+    id, subject: globs of what is suppressed (no subject: whatever it is about). until: the last
+    day on which it holds, in UTC.
+    """
+
+    id: str
+    reason: str
+    until: date
     subject: str | None = None
 
 

@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "main": ("cli", "errors", "output.escape", "output.formats.nagios"),
     "cli": (
         *("actions", "analysis", "views", "server", "config", "storage", "output", "values"),
-        *("demo", "sources", "policy", "model", "errors", "glob"),
+        *("demo", "sources", "policy", "ranges", "model", "errors", "glob"),
     ),
     "demo": ("server", "config", "model", "errors"),
     "actions": (
@@ -41,17 +41,18 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         # The results of `profiles check`, which are what a server says and nothing computed.
         *("server.check", "server.capabilities"),
     ),
-    "analysis": ("policy", "keypatterns", "model", "glob"),
+    "analysis": ("policy", "keypatterns", "ranges", "model", "glob"),
     "values": ("policy", "model"),
     # What is written as MessagePack or compressed, so that one room knows these formats.
     "sources": ("config", "values.encode", "policy", "model", "errors"),
     "server": ("config.target", "policy", "model", "errors", "glob"),
-    "config": ("policy", "keypatterns", "model", "errors"),
+    "config": ("policy", "keypatterns", "ranges", "model", "errors"),
     "storage": ("model", "errors"),
     "output": ("errors", "model"),
     "policy": ("keypatterns", "glob"),
     "keypatterns": ("glob",),
     "glob": (),
+    "ranges": (),
     "model": (),
     "errors": (),
 }

@@ -228,3 +228,13 @@ def test_the_check_is_strict() -> None:
         document | {"profiles": [document["profiles"][0] | {"surplus": 1}]},
     ):
         assert not Draft202012Validator(strict(schema("profiles"))).is_valid(broken)
+
+
+@pytest.mark.parametrize("words", [(), ("backlog:none", "share:x*", "memory")])
+def test_check(valkey: TestServer, words: tuple[str, ...]) -> None:
+    done = cachectl("--url", valkey.url, "check", *words, "--since-last", "-o", "json").check(0)
+    check("check", done.json)
+
+
+def test_check_of_nobody() -> None:
+    check("check", cachectl("--url", "redis://127.0.0.1:1", "check", "-o", "json").check(2).json)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -117,12 +117,14 @@ def duration(option: str, text: str) -> float:
         raise UsageError(f"{option}: {error}") from error
 
 
-def sampler_of(server: Server, *, look_around: bool = True) -> Sampler:
+def sampler_of(
+    server: Server, *, look_around: bool = True, companions: Iterable[str] = ()
+) -> Sampler:
     """Return a sampler that sees our own jobs on this machine at rest."""
     from cachectl.server.stats import Sampler
     from cachectl.storage.lookups import settled
 
-    return Sampler(server, settled, look_around=look_around)
+    return Sampler(server, settled, look_around=look_around, companions=companions)
 
 
 def wait(app: App, seconds: float) -> KeyboardInterrupt | None:
@@ -140,9 +142,10 @@ def wait(app: App, seconds: float) -> KeyboardInterrupt | None:
 
 @dataclass(slots=True)
 class Measured:
-    """A window, or what a Ctrl-C has left of it. kinds: see Sampler.kinds."""
+    """A window, or what a Ctrl-C has left of it. samples: its end; kinds: see Sampler.kinds."""
 
     result: Traffic
+    samples: tuple[NodeSample, ...]
     kinds: dict[str, str] | None
     unavailable: tuple[Unavailable, ...]
     notes: list[str]
@@ -154,25 +157,30 @@ class Measured:
         return self.interruption is not None or bool(self.unavailable)
 
 
-def measure(app: App, server: Server, seconds: float) -> Measured:
-    """Watch a server for so long (0: since the last call), and save the end for the next call."""
+def measure(
+    app: App, server: Server, seconds: float, job: str = "", companions: Iterable[str] = ()
+) -> Measured:
+    """Watch a server for so long (0: since the last call), and save the end for the next call.
+
+    job: whose calls they are, when others are not to come in between. companions: see Sampler.
+    """
     from cachectl.storage.last_sample import load_samples
 
-    sampler = sampler_of(server)
+    sampler = sampler_of(server, companions=companions)
     notes: list[str] = []
     interruption = None
     if seconds:
         before = list(sampler.sample().nodes)
         interruption = wait(app, seconds)
     else:
-        before = list(load_samples(server_key(app)).values())
+        before = list(load_samples(server_key(app, job)).values())
     after = sampler.sample()
     if not before:
         before = [at_start(sample) for sample in after.nodes]
         notes.append("no earlier call was saved: these are the figures since the server's start")
     result = compare(before, after, sampler)
-    save(app, after.nodes)
-    return Measured(result, sampler.kinds(()), after.unavailable, notes, interruption)
+    save(app, after.nodes, job)
+    return Measured(result, after.nodes, sampler.kinds(()), after.unavailable, notes, interruption)
 
 
 def finish(
@@ -218,19 +226,20 @@ def at_start(sample: NodeSample) -> NodeSample:
     return NodeSample(sample.node, sample.at - uptime, clock, same)
 
 
-def server_key(app: App) -> str:
-    """Return what tells this server from others, for what is saved about it."""
+def server_key(app: App, job: str = "") -> str:
+    """Return what tells this server from others, for what a job saves about it."""
     target = app.target
     addresses = ",".join(sorted(map(str, target.addresses)))
-    return f"{target.name} {target.sentinel_master or ''} {addresses}"
+    key = f"{target.name} {target.sentinel_master or ''} {addresses}"
+    return f"{job} of {key}" if job else key
 
 
-def save(app: App, samples: Sequence[NodeSample]) -> None:
+def save(app: App, samples: Sequence[NodeSample], job: str = "") -> None:
     """Keep the samples for the next `--since-last`; a disk that refuses is only mentioned."""
     from cachectl.storage.last_sample import save_samples
 
     try:
-        save_samples(server_key(app), samples)
+        save_samples(server_key(app, job), samples)
     except CachectlError as error:
         app.terminal.debug(f"not saved for --since-last: {error.message}")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -26,20 +27,12 @@ def measure(
 ) -> tuple[Report, KeyboardInterrupt | None]:
     """Measure for so long; a Ctrl-C ends it early. Raises CannotConnectError."""
     from cachectl.analysis.latency import bins, command_findings
-    from cachectl.server.latency import Probe
     from cachectl.views.stats_latency import EventView, latency_report
 
     before, _ = read_facts(server)
-    probes: list[Probe] = []
-    try:
-        probes += [Probe(server, node) for node in server.primaries]
+    with probing(server) as probes:
         begun = time.monotonic()
-        for probe in probes:
-            probe.start()
         interruption = measuring.wait(app, seconds)
-    finally:
-        for probe in probes:
-            probe.stop()
     took = time.monotonic() - begun
     after, errors = read_facts(server)
     gaps = [*server.unavailable, *errors, *_gaps(after, probes)]
@@ -66,6 +59,22 @@ def measure(
         partial=interruption is not None or bool(errors) or bool(server.unavailable),
     )
     return report, interruption
+
+
+@contextmanager
+def probing(server: Server) -> Iterator[list[Probe]]:
+    """Measure round trips to every primary for the body of a `with`."""
+    from cachectl.server.latency import Probe
+
+    probes: list[Probe] = []
+    try:
+        probes += [Probe(server, node) for node in server.primaries]
+        for probe in probes:
+            probe.start()
+        yield probes
+    finally:
+        for probe in probes:
+            probe.stop()
 
 
 def read_facts(

@@ -55,6 +55,16 @@ Output = Annotated[
         show_default=False,
     ),
 ]
+PluginOutput = Annotated[
+    OutputFormat | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FORMAT",
+        help=f"{', '.join(OutputFormat)} [default: table on a terminal, nagios on a pipe]",
+        show_default=False,
+    ),
+]
 Pace = Annotated[
     PaceOption | None,
     typer.Option(

@@ -61,11 +61,24 @@ def format_list() -> str:
     return ", ".join(f"`{chosen.value}`" for chosen in OutputFormat) + "\n"
 
 
+def check_table() -> str:
+    """Return the table of what `check` can check."""
+    from cachectl.analysis.checks import CHECKS
+
+    rows = []
+    for name, check in CHECKS.items():
+        shown = f"{name}:{check.about}" if check.about else name
+        unit = {"B": "bytes"}.get(check.unit, check.unit)
+        rows.append((f"`{shown}`", check.text, unit, f"`{check.warn}`" if check.warn else ""))
+    return _table(("check", "what it measures", "unit", "warns at"), rows)
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "exit-codes": exit_code_table,
     "commands": command_table,
     "schemas": schema_table,
     "formats": format_list,
+    "checks": check_table,
 }
 """What a marker can ask for."""
 

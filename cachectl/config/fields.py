@@ -22,6 +22,8 @@ from cachectl.config.durations import EXAMPLES, parse_duration
 from cachectl.config.sizes import parse_percent, parse_size
 from cachectl.config.target import DEFAULT_PORT
 from cachectl.config.urls import parse_address
+from cachectl.ranges import EXAMPLES as EXAMPLES_OF_RANGES
+from cachectl.ranges import parse_range
 
 # pydantic looks for plug-ins while it makes models. One that records what is validated would see
 # our users' configuration, and the search alone takes 50 ms.
@@ -97,6 +99,13 @@ def _percent(value: Any) -> float:
     raise FieldError("must be a percentage from 0 to 100", "write 50 or 50%")
 
 
+def _range(value: Any) -> str:
+    text = f"{value:.9g}" if _is_number(value) else value
+    if not isinstance(text, str):
+        raise FieldError(f"must be a range: {EXAMPLES_OF_RANGES}")
+    return parse_range(text).text
+
+
 def _address(value: str) -> str:
     parse_address(value, DEFAULT_PORT)
     return value
@@ -133,6 +142,11 @@ Ratio = Annotated[
 ]
 Percent = Annotated[
     float, BeforeValidator(_percent), _schema("A percentage: 50 or 50%", "string", "number")
+]
+RangeText = Annotated[
+    str,
+    BeforeValidator(_range),
+    _schema("Outside of it: 80:, 10, 10:20, ~:5; within it: @10:20", "string", "number"),
 ]
 NodeAddress = Annotated[
     str, AfterValidator(_address), _schema("host, host:port or [IPv6]:port", "string")

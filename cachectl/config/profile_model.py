@@ -5,6 +5,7 @@ No default is set here: config.target has them all, and a field that is None was
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -17,6 +18,7 @@ from cachectl.config.fields import (
     Percent,
     PositiveCount,
     PositiveDuration,
+    RangeText,
     Ratio,
     Section,
     Size,
@@ -109,6 +111,13 @@ class LimitsSection(Section):
     max_archive: Size | None = Field(None, description="Bytes of one run's archive")
 
 
+class RangesSection(Section):
+    """When one check warns, and when it is critical."""
+
+    warn: RangeText | None = None
+    critical: RangeText | None = None
+
+
 class ThresholdsSection(Section):
     """When `check` and `doctor` speak up."""
 
@@ -120,6 +129,33 @@ class ThresholdsSection(Section):
     connected_clients: Count | None = Field(None, description="Above this")
     blocked_clients: Count | None = Field(None, description="Above this")
     replica_lag: Size | None = Field(None, description="Bytes, above this")
+    checks: dict[Text, RangesSection] | None = Field(
+        None, description="Ranges of any check of `cachectl check`, which go before those above"
+    )
+
+
+def _date(value: str) -> str:
+    try:
+        return date.fromisoformat(value).isoformat()
+    except ValueError:
+        raise FieldError("must be a day", "write it like 2026-12-31") from None
+
+
+class SuppressionSection(Section):
+    """A finding that is known and accepted, for a while."""
+
+    id: Text = Field(description="Id of the finding, or a glob of ids: config.*")
+    subject: Text | None = Field(None, description="Only about this node or namespace; a glob")
+    reason: Text = Field(description="Why it is accepted")
+    until: Annotated[str, AfterValidator(_date)] = Field(
+        description="The last day on which it is: 2026-12-31"
+    )
+
+
+class SuppressionsFile(Section):
+    """A file of findings that are known and accepted."""
+
+    suppressions: list[SuppressionSection]
 
 
 class ProfileFile(Section):
@@ -153,6 +189,9 @@ class ProfileFile(Section):
     limits: LimitsSection | None = None
     thresholds: ThresholdsSection | None = None
     policy: Text | None = Field(None, description="Policy file")
+    suppressions: list[SuppressionSection] | None = Field(
+        None, description="Findings of `doctor` that are known and accepted, each for a while"
+    )
 
 
 def profile_schema() -> dict[str, Any]:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from cachectl.config.conflicts import conflicts, given, topology_of
 from cachectl.config.fields import Section
 from cachectl.config.problems import Problem, reject, validate
-from cachectl.config.profile_model import ProfileFile
+from cachectl.config.profile_model import (
+    ProfileFile,
+    SuppressionSection,
+    SuppressionsFile,
+    ThresholdsSection,
+)
 from cachectl.config.secret_model import (
     SecretSource,
     path_from,
@@ -23,6 +29,7 @@ from cachectl.config.target import (
     DEFAULT_PORT,
     DEFAULT_SENTINEL_PORT,
     Address,
+    CheckRanges,
     Limits,
     Login,
     Target,
@@ -31,6 +38,7 @@ from cachectl.config.target import (
 )
 from cachectl.config.urls import ServerUrl, parse_address, parse_url
 from cachectl.config.yamlfile import YamlDocument, load_file
+from cachectl.model import Suppression
 
 
 def load_profile(
@@ -108,6 +116,7 @@ class _Reader:
             "read_only": profile.read_only,
             "protected": tuple(profile.protected) if profile.protected else None,
             "description": profile.description,
+            "suppressions": suppressions_of(profile.suppressions or ()),
             **self._timeouts(),
         }
         sentinel = profile.sentinel
@@ -127,7 +136,7 @@ class _Reader:
             address_map=given(sentinel or profile.cluster, "address_map") or {},
             tls=self._tls(name),
             limits=Limits(**_set_fields(profile.limits)),
-            thresholds=Thresholds(**_set_fields(profile.thresholds)),
+            thresholds=_thresholds(profile.thresholds),
             policy_file=self._path(profile.policy) if profile.policy else None,
             source=self.path,
             **{key: value for key, value in optional.items() if value is not None},
@@ -172,6 +181,25 @@ class _Reader:
 
     def _path(self, text: str) -> Path:
         return path_from(self.path, text)
+
+
+def load_suppressions(path: Path) -> tuple[Suppression, ...]:
+    """Return the findings that a file of suppressions accepts. Raises ConfigError."""
+    return suppressions_of(validate(SuppressionsFile, load_file(path)).suppressions)
+
+
+def suppressions_of(sections: Iterable[SuppressionSection]) -> tuple[Suppression, ...]:
+    """Return suppressions as records."""
+    return tuple(
+        Suppression(one.id, one.reason, date.fromisoformat(one.until), one.subject)
+        for one in sections
+    )
+
+
+def _thresholds(section: ThresholdsSection | None) -> Thresholds:
+    fields = _set_fields(section)
+    checks = {name: CheckRanges(**ranges) for name, ranges in fields.pop("checks", {}).items()}
+    return Thresholds(**fields, checks=checks)
 
 
 def _first(*values: Any) -> Any:

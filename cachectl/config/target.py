@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from cachectl.config.secrets import Secret
+from cachectl.model import Suppression
 
 Topology = Literal["standalone", "sentinel", "cluster"]
 Environment = Literal["production", "staging", "development"]
@@ -78,8 +79,19 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckRanges:
+    """When one check warns and when it is critical, in the syntax of cachectl.ranges."""
+
+    warn: str | None = None
+    critical: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Thresholds:
-    """When `check` and `doctor` speak up; ratios are 0–1, latency is seconds."""
+    """When `check` and `doctor` speak up; ratios are 0–1, latency is seconds.
+
+    checks: name of a check → its ranges, in the check's own unit.
+    """
 
     hit_ratio: float = 0.80
     latency_p99: float = 0.100
@@ -89,6 +101,7 @@ class Thresholds:
     connected_clients: int | None = None
     blocked_clients: int | None = None
     replica_lag: int | None = None
+    checks: Mapping[str, CheckRanges] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +112,8 @@ class Target:
     the seed nodes. address_map: what a cluster or sentinel announces → what is reachable from here
     (`host:port`, or a bare host). timeout: seconds a reply may take; connect_timeout: seconds for
     connecting and logging in to one node. source: the file it came from, for messages.
-    protected: globs of keys that no run may change. description: one line for people.
+    protected: globs of keys that no run may change. suppressions: findings that are accepted.
+    description: one line for people.
     """
 
     name: str
@@ -121,6 +135,7 @@ class Target:
     limits: Limits = Limits()
     thresholds: Thresholds = Thresholds()
     policy_file: Path | None = None
+    suppressions: tuple[Suppression, ...] = ()
     source: Path | None = None
     description: str = ""
 

@@ -35,6 +35,8 @@ Settled = Callable[[str], AbstractContextManager[OwnWork]]
 
 MAX_LISTED = 1000
 """Clients up to which CLIENT LIST is asked for besides: it takes the server a few µs each."""
+REFUSED = "the counters"
+"""What is missing of a node that answers, but not to this login."""
 _PATIENCE = 3.0
 
 
@@ -53,17 +55,25 @@ class Samples:
 
 
 class Sampler:
-    """Takes samples of one server. look_around: also list clients that are cachectl elsewhere.
+    """Takes samples of one server.
 
-    asked: counts what is sent for it; whoever asks the nodes for more lets it count that too.
+    look_around: also list clients that are cachectl elsewhere; companions: addresses of further
+    connections of ours, which are not. asked: counts what is sent for it; whoever asks the nodes
+    for more lets it count that too.
     """
 
     def __init__(
-        self, server: Server, settled: Settled = unwatched, *, look_around: bool = True
+        self,
+        server: Server,
+        settled: Settled = unwatched,
+        *,
+        look_around: bool = True,
+        companions: Iterable[str] = (),
     ) -> None:
         self._server = server
         self._settled = settled
         self._look_around = look_around
+        self._companions = frozenset(companions)
         self.asked = Asked()
         self._kinds: dict[str, str] = {}
         self._kinds_refused = False
@@ -134,6 +144,7 @@ class Sampler:
         if isinstance(listed, ReplyError):
             return {}
         mine = {one.connection.local_address for one in self._server.primaries}
+        mine |= self._companions
         found: dict[str, int | None] = {}
         for line in listed.splitlines():
             fields = client_fields(line)
@@ -176,5 +187,5 @@ def client_fields(line: bytes) -> dict[str, str]:
 
 def _gap(node: Node, error: CachectlError) -> Unavailable:
     lost = isinstance(error, CannotConnectError) and not isinstance(error, AuthenticationError)
-    what = "all figures" if lost else "the counters"
+    what = "all figures" if lost else REFUSED
     return Unavailable(what, error.message, error.hint, node.name)

@@ -80,6 +80,16 @@ def replace_file(path: Path, data: bytes) -> None:
     replace_with(path, write)
 
 
+def publish_file(path: Path, data: bytes) -> None:
+    """Write `data` to `path` in one step, for everybody to read. Raises StorageError."""
+
+    def write(file: BinaryIO) -> None:
+        file.write(data)
+        os.fchmod(file.fileno(), 0o644)
+
+    replace_with(path, write)
+
+
 def replace_with(path: Path, write: Callable[[BinaryIO], None]) -> None:
     """Let `write` fill a temporary file beside `path`, make it durable, and rename it there."""
     try:

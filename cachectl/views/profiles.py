@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from cachectl.model import Unavailable
+from cachectl.model import Suppression, Unavailable
 from cachectl.output.report import Block, Column, Kind, Pairs, Report, Table
 
 if TYPE_CHECKING:
@@ -161,7 +161,9 @@ _THRESHOLDS = (
     Column("connected_clients", Kind.COUNT, missing="not watched"),
     Column("blocked_clients", Kind.COUNT, missing="not watched"),
     Column("replica_lag", Kind.BYTES, missing="not watched"),
+    Column("checks", Kind.DATA, title="ranges of checks", missing="none"),
 )
+_SUPPRESSIONS = (Column("id"), Column("subject", missing="all"), Column("until"), Column("reason"))
 
 
 def show_report(target: Target) -> Report:
@@ -181,10 +183,17 @@ def show_report(target: Target) -> Report:
         _attributes(_LIMITS, target.limits, "Limits", "limits", pace=target.pace),
         _attributes(_THRESHOLDS, target.thresholds, "Thresholds", "thresholds"),
     ]
+    if target.suppressions:
+        blocks.append(_suppressions(target.suppressions))
     notes = []
     if target.tls is not None and not target.tls.verify:
         notes.append("TLS does not verify the server: anybody in between can read and change all")
     return Report(schema=SHOW_SCHEMA, blocks=blocks, notes=notes)
+
+
+def _suppressions(suppressions: Sequence[Suppression]) -> Table:
+    rows = [(one.id, one.subject, one.until.isoformat(), one.reason) for one in suppressions]
+    return Table("suppressions", _SUPPRESSIONS, rows, title="Suppressions")
 
 
 def _head(target: Target) -> Pairs:
@@ -225,4 +234,6 @@ def _attributes(
 def _plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if isinstance(value, Mapping):
+        return {name: asdict(item) for name, item in value.items()} or None
     return str(getattr(value, "origin", value))

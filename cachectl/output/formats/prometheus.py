@@ -58,7 +58,7 @@ def stream_prometheus(stream: RowStream, terminal: Terminal) -> None:
 
 def prometheus_text(report: Report) -> str:
     """Return a report's metrics as text; in ASCII, like JSON."""
-    metrics = [*(report.metrics or _figures(report)), *_states(report)]
+    metrics = report.metrics or [*_figures(report), *_states(report)]
     return "".join(_written(metric) for metric in _merged(metrics))
 
 

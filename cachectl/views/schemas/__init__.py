@@ -16,6 +16,7 @@ from cachectl.views.schemas.fragments import Schema
 @cache
 def _all() -> dict[str, Schema]:
     from cachectl.views.schemas import (
+        check,
         diff,
         errors,
         events,
@@ -29,7 +30,7 @@ def _all() -> dict[str, Schema]:
     )
 
     modules = (
-        *(scan, diff, keys, stats, events, memory),
+        *(check, scan, diff, keys, stats, events, memory),
         *(invalidate, warm, profiles, errors),
     )
     schemas = [one for module in modules for one in module.SCHEMAS]

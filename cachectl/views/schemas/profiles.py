@@ -70,6 +70,13 @@ _THRESHOLDS = {
     "connected_clients": "most clients",
     "blocked_clients": "most blocked clients",
     "replica_lag": "most that a replica may be behind",
+    "checks": "name of a check → its ranges, warn and critical; null: none",
+}
+_SUPPRESSIONS = {
+    "id": "glob of the findings that are accepted",
+    "subject": "glob of what they are about, null for whatever it is",
+    "until": "the last day on which they are",
+    "reason": "why",
 }
 _CHECK = {
     "user": "the user's name on the server",
@@ -114,8 +121,11 @@ SCHEMAS = [
             "thresholds": record(
                 profiles._THRESHOLDS, _THRESHOLDS, "when to speak up; null: not watched"
             ),
+            "suppressions": rows(
+                profiles._SUPPRESSIONS, _SUPPRESSIONS, "findings that are accepted"
+            ),
         },
-        optional=("sentinel_login", "tls"),
+        optional=("sentinel_login", "tls", "suppressions"),
     ),
     report(
         profile_check.SCHEMA,

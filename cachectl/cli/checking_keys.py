@@ -1,0 +1,71 @@
+"""The checks of `check` that look at keys: a sample of them, or all where there are few."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from cachectl.errors import CachectlError
+
+if TYPE_CHECKING:
+    from cachectl.analysis.checks import Measurement
+    from cachectl.policy import Policy
+    from cachectl.server.handle import Server
+    from cachectl.server.sample import Sample
+
+
+def measure_keys(
+    server: Server, names: Sequence[str], policy: Policy | None, n: int
+) -> Iterator[Measurement]:
+    """Yield what a sample of about n keys says on each check."""
+    from cachectl.analysis.checks import Measurement, kind_of
+    from cachectl.model import Unavailable
+    from cachectl.server.columns import Field
+    from cachectl.server.sample import sample
+    from cachectl.server.scan_types import ScanRequest
+
+    fields = frozenset({Field.TYPE, Field.TTL, Field.BYTES})
+    try:
+        drawn = sample(server, n, ScanRequest(fields=fields))
+    except CachectlError as error:
+        for name in names:
+            gap = Unavailable(name, error.message, error.hint)
+            yield Measurement(name, None, gap.reason, gap=gap)
+        return
+    for name in names:
+        if kind_of(name) == "share":
+            yield _share(name, drawn, policy)
+
+
+def _share(name: str, drawn: Sample, policy: Policy | None) -> Measurement:
+    """Return the share of the bytes that a pattern, or a rule of the policy, holds."""
+    from cachectl.analysis.checks import Measurement, subject_of
+    from cachectl.analysis.gauging import share_of_keys
+    from cachectl.analysis.intervals import Stratum
+    from cachectl.model import Unavailable
+
+    subject = subject_of(name).encode("utf-8", "surrogateescape")
+    unsized = [gap for gap in drawn.unavailable if gap.what == "bytes"]
+    if unsized:
+        gap = Unavailable(name, unsized[0].reason, unsized[0].remedy, unsized[0].node)
+        return Measurement(name, None, gap.reason, gap=gap)
+    strata = {node.node: Stratum(node.size, node.drawn) for node in drawn.nodes}
+    return share_of_keys(name, drawn.pages, strata, _Belongs(subject, policy))
+
+
+class _Belongs:
+    """Tells keys of a pattern from all others."""
+
+    def __init__(self, subject: bytes, policy: Policy | None) -> None:
+        from cachectl import glob
+
+        rules = {rule.name.encode(): rule for rule in policy.rules} if policy else {}
+        self._rule = rules.get(subject)
+        self._policy = policy
+        self._matches = glob.matcher(subject)
+
+    def group(self, key: bytes) -> bytes:
+        """Return `in` or `out`."""
+        if self._rule is not None and self._policy is not None:
+            return b"in" if self._policy.rule_for(key) is self._rule else b"out"
+        return b"in" if self._matches(key) else b"out"
