@@ -55,11 +55,11 @@ class Usual:
             usual = median(self._rates)
             low, high = sorted((max(usual, 1e-9), max(rate, 1e-9)))
             if high >= _BUSY and high / low >= _FACTOR:
-                marks.append("more commands" if rate > usual else "fewer commands")
+                marks.append("busy" if rate > usual else "quiet")
         if now.totals.counts["evicted"]:
             marks.append(f"evicts {now.totals.rates['evicted'] or 0.0:,.0f}/s")
         if now.totals.counts["rejected_connections"]:
-            marks.append("refuses clients")
+            marks.append("refuses")
         return marks
 
 

@@ -49,7 +49,8 @@ _NODES = (
 )
 EVENTS = {
     Event.RESTARTED: "was restarted: its figures count from then on",
-    Event.RESET: "had its counters reset (CONFIG RESETSTAT): its figures count from then on",
+    Event.RESET: "had its counters reset (CONFIG RESETSTAT): its figures count from then on, "
+    "and its rates, over the whole window, are too low",
     Event.DEMOTED: "was primary and is a replica now",
     Event.PROMOTED: "was a replica and is primary now",
 }

@@ -20,6 +20,7 @@ COLUMNS = (
     Column("hits_rate", Kind.RATE, title="   hits", audience="people"),
     Column("misses_rate", Kind.RATE, title=" misses", audience="people"),
     Column("commands_rate", Kind.RATE, title="commands", audience="people"),
+    Column("trend", Kind.SPARK, title="      ", audience="people"),
     Column("hits", Kind.COUNT, audience="machines"),
     Column("misses", Kind.COUNT, audience="machines"),
     Column("own_lookups", Kind.COUNT, audience="machines"),
@@ -36,7 +37,6 @@ COLUMNS = (
     Column("connected_clients", Kind.COUNT, audience="machines"),
     Column("blocked_clients", Kind.COUNT, audience="machines"),
     Column("cpu", Kind.RATIO, audience="machines"),
-    Column("trend", Kind.SPARK, title="trend ", audience="people"),
     Column("changes", Kind.DATA, audience="machines"),
     Column("changed", title="", audience="people", missing=""),
 )
@@ -56,6 +56,7 @@ def row(
         rates.get("hits"),
         rates.get("misses"),
         rates.get("commands"),
+        trend,
         counts.get("hits"),
         counts.get("misses"),
         now.own_hits + now.own_misses,
@@ -72,9 +73,8 @@ def row(
         gauges.connected_clients,
         gauges.blocked_clients,
         totals.cpu,
-        trend,
         list(changes),
-        "; ".join(changes) or None,
+        " ".join(changes) or None,
     )
 
 

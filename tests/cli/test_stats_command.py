@@ -291,6 +291,50 @@ def test_cluster_adds_up_its_nodes(cluster: TestCluster) -> None:
     assert document["writes"] == 300
 
 
+def test_a_scan_of_a_cluster_is_subtracted(cluster: TestCluster, isolated_home: Path) -> None:
+    profile = isolated_home / "cluster.yaml"
+    profile.write_text(f"cluster:\n  nodes: ['{cluster.primaries[0].address}']\n")
+    client = cluster.client()
+    for number in range(600):
+        client.set(f"k{number}", "x")
+    with cachectl_started("-p", str(profile), "stats", "-w", "1m", "-o", "json") as run:
+        wait_until("first samples", lambda: all(in_window(one) for one in cluster.primaries))
+        scanned = cachectl("-p", str(profile), "scan", "-o", "json").check(0).json
+        for number in range(200):
+            client.get(f"k{number}")
+            client.get(f"absent:{number}")
+        time.sleep(0.5)
+        run.signal(signal.SIGINT)
+        document = run.finish().check(130).json
+    client.close()
+    assert (document["hits"], document["misses"]) == (200, 200)
+    assert document["own_lookups"] == scanned["own_lookups"] + scanned["own_misses"] >= 600
+    assert document["own_lookups_exact"] is True
+
+
+def test_failover_of_a_cluster_in_the_window(start_cluster: Callable[..., TestCluster]) -> None:
+    cluster = start_cluster("valkey-9.1", replicas=1)
+    profile = Path.home() / "cluster.yaml"
+    profile.write_text(f"cluster:\n  nodes: ['{cluster.primaries[0].address}']\n")
+    client = cluster.client()
+    for number in range(300):
+        client.set(f"k{number}", "x")
+    client.close()
+    with cachectl_started(
+        "-p", str(profile), "stats", "--watch", "--every", "1s", "-o", "ndjson"
+    ) as run:
+        wait_until("a row", lambda: run.out.count(b"\n") >= 1)
+        cluster.failover(cluster.primaries[0])
+        wait_until("it is noticed", lambda: b'"failover"' in run.out or b"demoted" in run.out)
+        seen = run.out.count(b"\n")
+        wait_until("it goes on", lambda: run.out.count(b"\n") >= seen + 2)
+        run.signal(signal.SIGINT)
+        rows = run.finish().check(130).ndjson
+    assert all((row["hits"] or 0) == (row["misses"] or 0) == 0 for row in rows)
+    assert all(0 <= (row["commands"] or 0) < 1000 for row in rows)
+    assert rows[-1]["changes"] == []
+
+
 def test_watch_streams(server: TestServer) -> None:
     with cachectl_started(
         "--url", server.url, "stats", "--watch", "--every", "300ms", "--count", "4", "-o", "ndjson"

@@ -1,0 +1,181 @@
+"""What `stats --watch` and `top` cost the server and this machine, and whether they grow.
+
+    pytest tests/benchmarks/bench_stats.py -m benchmark -s
+    pytest tests/benchmarks/bench_stats.py -m soak -s        # CACHECTL_SOAK_SECONDS, default 1800
+
+Under load, the server's CPU time for one operation with a watcher is compared with that without, in
+alternation; beside an idle server, what the watcher alone makes it work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import servers
+from benchmarks.harness import server_cpu
+from filling import fill
+from programs import Running, Terminal, cachectl_started, cachectl_tty
+from servers import TestServer
+from topologies import wait_until
+
+SOAK = float(os.environ.get("CACHECTL_SOAK_SECONDS", "1800"))
+ROUNDS = 5
+SECONDS = 4.0
+PROMISE = 0.05
+_PIPELINE = 16
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.fixture(params=["redis-7.0", "redis-8.2", "valkey-9.1"])
+def busy(request: pytest.FixtureRequest) -> Iterator[TestServer]:
+    """A server of its own with some keys and a hundred clients."""
+    with servers.start(request.param) as server:
+        fill(server, 20_000)
+        clients = [server.client(client_name=f"web-{number % 7}") for number in range(100)]
+        for client in clients:
+            client.ping()
+        yield server
+
+
+@contextlib.contextmanager
+def watching(server: TestServer) -> Iterator[Running]:
+    words = ("--url", server.url, "stats", "--watch", "--every", "1s", "-o", "ndjson")
+    with cachectl_started(*words) as run:
+        wait_until("it watches", lambda: run.out.count(b"\n") >= 1)
+        yield run
+
+
+@contextlib.contextmanager
+def live(server: TestServer) -> Iterator[Terminal]:
+    with cachectl_tty("--url", server.url, "top", columns=120, rows=40) as screen:
+        screen.expect(r"commands +\d")
+        yield screen
+
+
+@contextlib.contextmanager
+def nobody(server: TestServer) -> Iterator[None]:
+    del server
+    yield None
+
+
+WATCHERS: dict[
+    str, Callable[[TestServer], contextlib.AbstractContextManager[Running | Terminal | None]]
+] = {
+    "nobody": nobody,
+    "stats --watch": watching,
+    "top": live,
+}
+
+
+def load(server: TestServer, seconds: float) -> int:
+    """Send GETs, sixteen a flight, for so long; return how many were answered."""
+    command = b"*2\r\n$3\r\nGET\r\n$5\r\nknown\r\n" * _PIPELINE
+    answer = len(b"$1\r\nx\r\n") * _PIPELINE
+    server.run("SET", "known", "x")
+    done, until = 0, time.perf_counter() + seconds
+    with socket.create_connection((server.host, server.port)) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        while time.perf_counter() < until:
+            connection.sendall(command)
+            received = 0
+            while received < answer:
+                received += len(connection.recv(65_536))
+            done += _PIPELINE
+    return done
+
+
+def cpu_of(pid: int) -> float:
+    """Return the CPU seconds of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def memory_of(pid: int) -> int:
+    """Return the resident bytes of a process."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
+
+
+@pytest.mark.benchmark
+def test_cpu_under_load(busy: TestServer) -> None:
+    costs: dict[str, list[float]] = {name: [] for name in WATCHERS}
+    own: dict[str, list[float]] = {name: [] for name in WATCHERS}
+    for _ in range(ROUNDS):
+        for name, watcher in WATCHERS.items():
+            with watcher(busy) as run:
+                server, client = server_cpu(busy), cpu_of(run.process.pid) if run else 0.0
+                operations = load(busy, SECONDS)
+                costs[name].append((server_cpu(busy) - server) / operations)
+                own[name].append((cpu_of(run.process.pid) - client if run else 0.0) / SECONDS)
+    print(f"\n{busy.flavour}: server CPU for one GET, best and median of {ROUNDS} rounds")
+    for name, found in costs.items():
+        best, median = min(found), statistics.median(found)
+        more = best / min(costs["nobody"]) - 1
+        print(
+            f"  {name}: {best * 1e6:.3f} µs, {median * 1e6:.3f} µs ({more:+.1%} by best rounds); "
+            f"own CPU {statistics.median(own[name]):.1%} of a core"
+        )
+    for name in ("stats --watch", "top"):
+        assert min(costs[name]) / min(costs["nobody"]) < 1 + PROMISE
+
+
+@pytest.mark.benchmark
+def test_cpu_beside_an_idle_server(busy: TestServer) -> None:
+    print(f"\n{busy.flavour}: CPU of the idle server, as a share of one core")
+    shares = {}
+    for name, watcher in WATCHERS.items():
+        with watcher(busy):
+            before, begun = server_cpu(busy), time.perf_counter()
+            time.sleep(2 * SECONDS)
+            shares[name] = (server_cpu(busy) - before) / (time.perf_counter() - begun)
+        print(f"  {name}: {shares[name]:.2%}")
+    for name in ("stats --watch", "top"):
+        assert shares[name] - shares["nobody"] < PROMISE
+
+
+def slope(samples: list[tuple[float, int]]) -> float:
+    """Return bytes a second, by least squares."""
+    times, sizes = zip(*samples, strict=True)
+    middle, mean = statistics.mean(times), statistics.mean(sizes)
+    spread = sum((at - middle) ** 2 for at in times)
+    return sum((at - middle) * (size - mean) for at, size in samples) / spread
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", ["stats --watch", "top"])
+def test_memory_of_both_sides_stays(name: str) -> None:
+    """The first third is for warming up: caches, histories and allocators fill."""
+    with servers.start("valkey-9.1") as server, WATCHERS[name](server) as run:
+        assert run is not None
+        assert server.pid is not None
+        client = server.client(client_name="web")
+        client.set("known", "x")
+        ours: list[tuple[float, int]] = []
+        theirs: list[tuple[float, int]] = []
+        begun = time.monotonic()
+        number = 0
+        while (at := time.monotonic() - begun) < SOAK:
+            for _ in range(50):
+                number += 1
+                client.get("known" if number % 10 else f"absent:{number}")
+            if isinstance(run, Terminal):
+                _ = run.output  # a terminal that nobody reads holds the program up
+            if at > SOAK / 3:
+                ours.append((at, memory_of(run.process.pid)))
+                theirs.append((at, server.info("memory")["used_memory"]))
+            time.sleep(0.5)
+        hours = 3600
+        print(
+            f"\n{name} for {SOAK:.0f} s: ours {ours[0][1]:,} to {ours[-1][1]:,} bytes, "
+            f"{slope(ours) * hours:,.0f} bytes an hour; the server's {theirs[0][1]:,} to "
+            f"{theirs[-1][1]:,} bytes, {slope(theirs) * hours:,.0f} bytes an hour"
+        )
+        assert ours[-1][1] - ours[0][1] < 2 * 1024 * 1024
+        assert theirs[-1][1] - theirs[0][1] < 1024 * 1024

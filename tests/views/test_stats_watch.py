@@ -1,0 +1,57 @@
+"""`stats --watch` for people: what changed is marked, in the eighty columns of a terminal."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from reports import terminal, written
+
+sys.path.insert(0, str(Path(__file__).parent))
+from topscreens import KINDS, NOW, sample
+
+from cachectl.analysis.counters import window
+from cachectl.analysis.traffic import Traffic, traffic
+from cachectl.analysis.watching import Usual
+from cachectl.model import NodeSample
+from cachectl.output.formats.plain import stream_lines
+from cachectl.output.report import RowStream
+from cachectl.views import stats_watch
+
+
+def one_window(**fields: int) -> Traffic:
+    """A window of a usual second, with some counters otherwise."""
+    before, after = sample("n", 0.0, 1), sample("n", 1.0, 2)
+    result = window(before, _with(after, fields))
+    assert result is not None
+    return traffic([result], KINDS)
+
+
+def _with(one: NodeSample, fields: dict[str, int]) -> NodeSample:
+    return replace(one, info={**one.info, **{name: str(value) for name, value in fields.items()}})
+
+
+def test_changes_are_marked_within_eighty_columns() -> None:
+    usual = Usual()
+    windows = [
+        *[one_window()] * 5,
+        one_window(keyspace_misses=20_000, total_commands_processed=60_000),
+        one_window(total_commands_processed=10_500),
+        one_window(evicted_keys=1234),
+    ]
+    rows = []
+    for number, now in enumerate(windows):
+        changes = usual.take(now)
+        rows.append(stats_watch.row(now, NOW + number, usual.rates, changes))
+    screen = terminal(columns=80)
+    stream_lines(RowStream("x/1", "windows", stats_watch.COLUMNS, rows, live=True), screen)
+    heading, *lines = written(screen.stdout).splitlines()
+    assert max(map(len, [heading, *lines])) <= 80
+    assert [line[heading.index("changed") :] for line in lines] == [
+        *[""] * 5,
+        "ratio -58 busy",
+        "quiet",
+        "evicts 1,234/s",
+    ]
+    assert lines[5][heading.index("commands") + len("commands") :].lstrip().startswith("▂▂▂▂▂█")
