@@ -48,7 +48,7 @@ def test_changes_are_marked_within_eighty_columns() -> None:
     stream_lines(RowStream("x/1", "windows", stats_watch.COLUMNS, rows, live=True), screen)
     heading, *lines = written(screen.stdout).splitlines()
     assert max(map(len, [heading, *lines])) <= 80
-    assert [line[heading.index("changed") :] for line in lines] == [
+    assert [line[heading.index("changed") :].strip() for line in lines] == [
         *[""] * 5,
         "ratio -58 busy",
         "quiet",
