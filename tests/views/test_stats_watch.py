@@ -54,4 +54,4 @@ def test_changes_are_marked_within_eighty_columns() -> None:
         "quiet",
         "evicts 1,234/s",
     ]
-    assert lines[5][heading.index("commands") + len("commands") :].lstrip().startswith("▂▂▂▂▂█")
+    assert "▂▂▂▂▂█" in lines[5]
