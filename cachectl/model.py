@@ -379,12 +379,14 @@ class FieldExpiries:
     """The TTLs that fields of a hash have of their own.
 
     looked: fields that were asked, which is all of them or a part; expiring: how many of these
-    have a TTL; first: milliseconds until the first of them expires, None when there is none.
+    have a TTL; first, last: milliseconds until the first, and the last, of them expires, None when
+    there is none.
     """
 
     looked: int
     expiring: int
     first: int | None = None
+    last: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,16 +112,12 @@ class Listing:
 
     def _hashes_with_expiring_fields(self) -> int:
         """Count them, by what INFO keyspace says, when keys without a TTL were asked for."""
-        from cachectl.server.info import keyspace_of
+        from cachectl.server.fieldttl import hashes_with_expiring_fields
 
         asked = self._chooser.selection.about("ttl").conditions
         if not any(one.value is None and not one.negated for one in asked):
             return 0
-        database = self._server.target.database
-        counts = (keyspace_of(node.info, database) for node in self._server.primaries)
-        # Redis has the first name for it, Valkey the second.
-        names = ("subexpiry", "keys_with_volatile_items")
-        return sum(fields.get(name, 0) for fields in counts for name in names)
+        return hashes_with_expiring_fields(self._server)
 
     def _notes(self) -> Iterator[str]:
         outcome = self._outcome

@@ -149,7 +149,9 @@ class _Look:
                 self._gaps.append(Unavailable("field TTLs", *why_refused(("HPTTL",), reply)))
             return None
         ttls = [ttl for ttl in reply or () if ttl >= 0]
-        return FieldExpiries(len(names), len(ttls), min(ttls, default=None))
+        return FieldExpiries(
+            len(names), len(ttls), min(ttls, default=None), max(ttls, default=None)
+        )
 
     def _stream(self) -> StreamFacts | None:
         key = self._one.key
