@@ -19,7 +19,7 @@ _cachectl_profiles() {
 _cachectl_command() {
     case $1 in
     '')
-        commands='profiles scan diff keys stats top memory invalidate undo warm check demo completion help'
+        commands='profiles scan diff keys stats top memory invalidate undo warm check ttl demo completion help'
         options='--profile -p --url --timeout --verbose -v --quiet -q --no-color --version -h --help'
         valued='--profile -p --url --timeout' ;;
     profiles)
@@ -154,6 +154,18 @@ _cachectl_command() {
         commands=''
         options='--warn --crit --skip --window -w --since-last --sample --policy --textfile --output -o -h --help'
         valued='--warn --crit --skip --window -w --sample --policy --textfile --output -o' ;;
+    ttl)
+        commands='audit histogram'
+        options='-h --help'
+        valued='' ;;
+    'ttl audit')
+        commands=''
+        options='--policy --sample --limit --pace --rate --fail-on --output -o -h --help'
+        valued='--policy --sample --limit --pace --rate --fail-on --output -o' ;;
+    'ttl histogram')
+        commands=''
+        options='--by --depth --sample --limit --pace --rate --output -o -h --help'
+        valued='--by --depth --sample --limit --pace --rate --output -o' ;;
     demo)
         commands=''
         options='--keys --seed --port --traffic --no-traffic --once --output -o -h --help'
@@ -248,10 +260,17 @@ _cachectl_value() {
     'check --policy') what=files ;;
     'check --textfile') what=files ;;
     'check --output'|'check -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
+    'ttl audit --policy') what=files ;;
+    'ttl audit --pace') what=choices choices='gentle normal flat-out' ;;
+    'ttl audit --fail-on') what=choices choices='none info warning critical' ;;
+    'ttl audit --output'|'ttl audit -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
+    'ttl histogram --by') what=choices choices='template prefix' ;;
+    'ttl histogram --pace') what=choices choices='gentle normal flat-out' ;;
+    'ttl histogram --output'|'ttl histogram -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
     'demo --output'|'demo -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
     'completion show #'1) what=choices choices='bash zsh fish' ;;
     'completion install #'1) what=choices choices='bash zsh fish' ;;
-    'help #'*) what=choices choices='acl exit-codes formats getting-started manifests monitoring patterns profiles safety commands schema scan diff keys stats top memory invalidate undo warm check demo completion help' ;;
+    'help #'*) what=choices choices='acl exit-codes formats getting-started manifests monitoring patterns profiles safety commands schema scan diff keys stats top memory invalidate undo warm check ttl demo completion help' ;;
     *) what=nothing ;;
     esac
 }

@@ -23,7 +23,7 @@ end
 function __cachectl_commands
     switch "$argv[1]"
         case ''
-            printf '%s\t%s\n' 'profiles' 'Named connections: list, show, check, init' 'scan' 'Namespaces: keys, bytes, types, TTLs, idle time' 'diff' 'Compare two saved scans: what grew, shrank, came, went' 'keys' 'One key inside out; find keys by name, type, TTL, size' 'stats' 'Hits and misses over a window; commands, latency, clients' 'top' 'The same, live on one screen' 'memory' 'Where the bytes are, the biggest keys, what would help' 'invalidate' 'Remove keys so that they can be put back' 'undo' 'Put back what a run has removed' 'warm' 'Load a cache from a manifest, prove it, keep it fresh' 'check' 'Thresholds to exit codes, for monitoring and CI' 'demo' 'An embedded server with a realistic cache to try everything on' 'completion' 'Shell completions for bash, zsh and fish' 'help' 'Longer texts: formats, patterns, profiles, exit codes'
+            printf '%s\t%s\n' 'profiles' 'Named connections: list, show, check, init' 'scan' 'Namespaces: keys, bytes, types, TTLs, idle time' 'diff' 'Compare two saved scans: what grew, shrank, came, went' 'keys' 'One key inside out; find keys by name, type, TTL, size' 'stats' 'Hits and misses over a window; commands, latency, clients' 'top' 'The same, live on one screen' 'memory' 'Where the bytes are, the biggest keys, what would help' 'invalidate' 'Remove keys so that they can be put back' 'undo' 'Put back what a run has removed' 'warm' 'Load a cache from a manifest, prove it, keep it fresh' 'check' 'Thresholds to exit codes, for monitoring and CI' 'ttl' 'TTLs against the policy; when keys expire' 'demo' 'An embedded server with a realistic cache to try everything on' 'completion' 'Shell completions for bash, zsh and fish' 'help' 'Longer texts: formats, patterns, profiles, exit codes'
         case 'profiles'
             printf '%s\t%s\n' 'list' 'List all profiles, in the order in which they are looked for' 'show' 'Show what a profile means: every value in force, defaults included, secrets left out' 'check' 'Connect, and say who answered, how fast, and which features work with this login' 'init' 'Write a new profile with comments into your own directory, readable by you alone' 'schema' 'Print the JSON Schema of a profile file, for editors that check YAML while you type'
         case 'keys'
@@ -36,6 +36,8 @@ function __cachectl_commands
             printf '%s\t%s\n' 'apply' 'Do what a saved plan says. Keys that have changed since are left alone' 'resume' 'Go on with a run that was stopped. It ends as if nothing had happened' 'runs' 'List the runs of this machine, newest first' 'show' 'Show what is known of one run. Its archive is checked from beginning to end' 'prune' 'Delete old runs with their archives: they can\'t be undone after that' 'flush' 'Empty the whole database. This can\'t be undone, and always asks for the server\'s name'
         case 'warm'
             printf '%s\t%s\n' 'check' 'Say whether a manifest is valid, and which keys it would write. No server is needed' 'schema' 'Print the JSON Schema of a manifest, for editors that check YAML while you type'
+        case 'ttl'
+            printf '%s\t%s\n' 'audit' 'Compare TTLs with the policy: missing, too long, too short, unexpected, no rule at all' 'histogram' 'Draw how long keys have left, on a logarithmic axis, by namespace'
         case 'completion'
             printf '%s\t%s\n' 'show' 'Print the completion script of a shell' 'install' 'Write the completion script to where your shell looks for it'
     end
@@ -111,6 +113,12 @@ function __cachectl_options
             printf '%s\t%s\n' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'check'
             printf '%s\t%s\n' '--warn' 'Outside of the range it is WARNING: hit_ratio=90:' '--crit' 'Outside of the range it is CRITICAL: latency=0.5' '--skip' 'Leave a check out' '--window' 'How long to watch for rates and latency: 5s, 1m [default: 5s]' '-w' 'How long to watch for rates and latency: 5s, 1m [default: 5s]' '--since-last' 'Compare with what the last call saved; wait for nothing' '--sample' 'Keys to look at, for checks of keys' '--policy' 'Policy file [default: the profile\'s `policy`]' '--textfile' 'Write metrics of Prometheus to this file besides, in one step' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, nagios on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, nagios on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+        case 'ttl'
+            printf '%s\t%s\n' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+        case 'ttl audit'
+            printf '%s\t%s\n' '--policy' 'Policy file [default: the profile\'s `policy`]' '--sample' 'Answer from N keys drawn at random, with 95 % intervals' '--limit' 'At most this many rows' '--pace' 'How hard to work on the server [default: gentle on production, else normal]' '--rate' 'At most this many keys a second' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+        case 'ttl histogram'
+            printf '%s\t%s\n' '--by' 'Group keys by' '--depth' 'Levels of names to tell apart' '--sample' 'Answer from N keys drawn at random, with 95 % intervals' '--limit' 'At most this many rows' '--pace' 'How hard to work on the server [default: gentle on production, else normal]' '--rate' 'At most this many keys a second' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'demo'
             printf '%s\t%s\n' '--keys' 'Size of the cache [default: 100,000]' '--seed' 'Another seed, other values' '--port' 'Port on 127.0.0.1 [default: a free one]' '--traffic' 'Use the cache in the background' '--no-traffic' 'Use the cache in the background' '--once' 'Do all of it and end, instead of staying' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'completion'
@@ -184,6 +192,10 @@ function __cachectl_valued
             printf '%s\n' --set --allow-path --allow-network --fail-on --output -o
         case 'check'
             printf '%s\n' --warn --crit --skip --window -w --sample --policy --textfile --output -o
+        case 'ttl audit'
+            printf '%s\n' --policy --sample --limit --pace --rate --fail-on --output -o
+        case 'ttl histogram'
+            printf '%s\n' --by --depth --sample --limit --pace --rate --output -o
         case 'demo'
             printf '%s\n' --keys --seed --port --output -o
     end
@@ -328,6 +340,20 @@ function __cachectl_value
             __cachectl_files
         case 'check --output' 'check -o'
             printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
+        case 'ttl audit --policy'
+            __cachectl_files
+        case 'ttl audit --pace'
+            printf '%s\n' gentle normal flat-out
+        case 'ttl audit --fail-on'
+            printf '%s\n' none info warning critical
+        case 'ttl audit --output' 'ttl audit -o'
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
+        case 'ttl histogram --by'
+            printf '%s\n' template prefix
+        case 'ttl histogram --pace'
+            printf '%s\n' gentle normal flat-out
+        case 'ttl histogram --output' 'ttl histogram -o'
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
         case 'demo --output' 'demo -o'
             printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
         case 'completion show #1'
@@ -335,7 +361,7 @@ function __cachectl_value
         case 'completion install #1'
             printf '%s\n' bash zsh fish
         case 'help #*'
-            printf '%s\n' acl exit-codes formats getting-started manifests monitoring patterns profiles safety commands schema scan diff keys stats top memory invalidate undo warm check demo completion help
+            printf '%s\n' acl exit-codes formats getting-started manifests monitoring patterns profiles safety commands schema scan diff keys stats top memory invalidate undo warm check ttl demo completion help
     end
 end
 

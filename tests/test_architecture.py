@@ -38,6 +38,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "views": (
         *("analysis", "actions", "values", "policy", "output.report", "output.board"),
         *("config.target", "model"),
+        # How a duration is written so that it can be read back.
+        "config.durations",
         # The results of `profiles check`, which are what a server says and nothing computed.
         *("server.check", "server.capabilities"),
     ),

@@ -238,3 +238,19 @@ def test_check(valkey: TestServer, words: tuple[str, ...]) -> None:
 
 def test_check_of_nobody() -> None:
     check("check", cachectl("--url", "redis://127.0.0.1:1", "check", "-o", "json").check(2).json)
+
+
+TTL = [("audit", "--limit", "1"), ("audit",), ("histogram",)]
+
+
+@pytest.mark.parametrize("words", TTL)
+@pytest.mark.parametrize("sample", [(), ("--sample", "100")])
+def test_ttl(
+    filled: TestServer, words: tuple[str, ...], sample: tuple[str, ...], tmp_path: Path
+) -> None:
+    filled.admin.mset({f"sampled:{number}": "x" for number in range(1000)})
+    path = tmp_path / "policy.yaml"
+    path.write_text("version: 1\nrules: [{name: all, match: 's*', ttl: {tier: high}}]\n")
+    policy = ("--policy", str(path)) if words[0] == "audit" else ()
+    done = cachectl("--url", filled.url, "ttl", *words, *policy, *sample, "-o", "json").check()
+    check(f"ttl-{words[0]}", done.json)

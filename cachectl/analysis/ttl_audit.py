@@ -90,12 +90,17 @@ class RuleTally:
 class Audit:
     """What was found. violations, unruled: those with the most keys first; rules: as in the policy.
 
-    drawn: keys of a sample, None when all keys were looked at.
+    violating, no_rule: keys that violate a rule, and that fall under none. held_bytes: memory of
+    keys that are there past their time: without a TTL that is due, or with too long a one. drawn:
+    keys of a sample, None when all keys were looked at.
     """
 
     policy: Policy
     keys: Figure
     bytes: Figure | None
+    violating: Figure
+    held_bytes: Figure | None
+    no_rule: Figure
     violations: tuple[Violation, ...]
     unruled: tuple[Unruled, ...]
     rules: tuple[RuleTally, ...]
@@ -260,6 +265,9 @@ class TtlAudit:
             policy=self.policy,
             keys=keys,
             bytes=size,
+            violating=figures.matching(self._is_bad)[0],
+            held_bytes=figures.matching(self._is_held)[1],
+            no_rule=figures.matching(lambda place: self._rule_of(place) == NO_RULE)[0],
             violations=tuple(violations),
             unruled=tuple(unruled),
             rules=tuple(
@@ -301,6 +309,9 @@ class TtlAudit:
 
     def _is_bad(self, place: int) -> bool:
         return place % self._width in self._kinds
+
+    def _is_held(self, place: int) -> bool:
+        return self._kinds.get(place % self._width) in (Kind.MISSING, Kind.TOO_LONG)
 
     def _is_endless(self, place: int) -> bool:
         return place % _STRIDE == _NONE

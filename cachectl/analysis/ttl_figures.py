@@ -28,6 +28,10 @@ class Figures(Protocol):
         """Return those of all keys."""
         ...
 
+    def matching(self, test: Callable[[int], bool]) -> Sizes:
+        """Return those of all places that pass a test."""
+        ...
+
     def place(self, packed: int) -> Sizes:
         """Return those of one place."""
         ...
@@ -72,6 +76,12 @@ class Counted(Figures):
         """See Figures."""
         return self._tally.keys.total(), self._of_sized(sum(self._tally.rule_bytes.values()))
 
+    def matching(self, test: Callable[[int], bool]) -> Sizes:
+        """See Figures."""
+        places = [packed for packed in self._tally.keys if test(packed)]
+        size = sum(self._tally.bytes[packed] for packed in places)
+        return sum(self._tally.keys[packed] for packed in places), self._of_sized(size)
+
     def place(self, packed: int) -> Sizes:
         """See Figures."""
         return self._tally.keys[packed], self._of_sized(self._tally.bytes[packed])
@@ -112,24 +122,21 @@ class Estimated(Figures):
         gid_of: Callable[[int], int],
         bad: Callable[[int], bool],
     ) -> None:
-        def by(label: Callable[[int], int]) -> _Found:
-            labels = [[_label(label(packed)) for packed in own] for own in places]
-            return estimate_groups(pages, strata, labels)
-
+        self._pages, self._strata, self._of_pages = pages, strata, places
         self.drawn = sum(stratum.drawn for stratum in strata.values())
-        self._all_wanted = sum(map(len, pages)) == self.drawn
-        self._size = sum(stratum.size for stratum in strata.values())
-        self._whole = by(lambda _: 0)
-        self._places = by(lambda packed: packed)
-        self._rules = by(rule_of)
-        self._violating = by(lambda packed: rule_of(packed) if bad(packed) else -2)
-        self._unruled = by(lambda packed: gid_of(packed) if rule_of(packed) < 0 else -1)
+        self._whole = all_keys(pages, strata)
+        self._places = self._by(lambda packed: packed)
+        self._rules = self._by(rule_of)
+        self._violating = self._by(lambda packed: rule_of(packed) if bad(packed) else -2)
+        self._unruled = self._by(lambda packed: gid_of(packed) if rule_of(packed) < 0 else -1)
 
     def whole(self) -> Sizes:
         """See Figures."""
-        keys, size = _sizes(self._whole.get(_label(0)))
-        # Where nothing was filtered, it is what DBSIZE says.
-        return exact(self._size) if self._all_wanted else keys, size
+        return self._whole
+
+    def matching(self, test: Callable[[int], bool]) -> Sizes:
+        """See Figures."""
+        return _sizes(self._by(test).get(_label(True)))
 
     def place(self, packed: int) -> Sizes:
         """See Figures."""
@@ -147,6 +154,20 @@ class Estimated(Figures):
         """See Figures."""
         found = self._unruled[_label(gid)]
         return found.keys, found.bytes, found.no_ttl or exact(0)
+
+    def _by(self, label: Callable[[int], int]) -> _Found:
+        labels = [[_label(label(packed)) for packed in own] for own in self._of_pages]
+        return estimate_groups(self._pages, self._strata, labels)
+
+
+def all_keys(pages: Sequence[Page], strata: Mapping[str, Stratum]) -> Sizes:
+    """Return what a sample says of all keys together: their number, and their bytes."""
+    found = estimate_groups(pages, strata, [[_label(0)] * len(page) for page in pages])
+    keys, size = _sizes(found.get(_label(0)))
+    if sum(map(len, pages)) < sum(stratum.drawn for stratum in strata.values()):
+        return keys, size
+    # Where nothing was filtered, it is what DBSIZE says.
+    return exact(sum(stratum.size for stratum in strata.values())), size
 
 
 _Found = Mapping[Labels, SampledNamespace]

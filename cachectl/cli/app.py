@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "undo": ("undo", "Put back what a run has removed"),
     "warm": ("warm", "Load a cache from a manifest, prove it, keep it fresh"),
     "check": ("check", "Thresholds to exit codes, for monitoring and CI"),
+    "ttl": ("ttl", "TTLs against the policy; when keys expire"),
     "demo": ("demo", "An embedded server with a realistic cache to try everything on"),
     "completion": ("completion", "Shell completions for bash, zsh and fish"),
     "help": ("help", "Longer texts: formats, patterns, profiles, exit codes"),

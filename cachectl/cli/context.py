@@ -57,6 +57,15 @@ class App:
             )
         return self._target
 
+    @property
+    def words(self) -> list[str]:
+        """The beginning of a command line that talks to the same server, without any secret."""
+        if self.profile:
+            return ["cachectl", "-p", self.profile]
+        if self.url and "@" not in self.url:
+            return ["cachectl", "--url", self.url]
+        return ["cachectl"]
+
     def use(self, target: Target) -> None:
         """Talk to this server, whatever the options and the environment name."""
         self._target = target

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cachectl.server.columns import Field
     from cachectl.server.handle import Server
     from cachectl.server.sample import Sample
-    from cachectl.server.scan_types import ScanRequest
+    from cachectl.server.scan_types import ScanOutcome, ScanRequest
     from cachectl.views.scan import ScanFacts
 
 SampleSize = Annotated[
@@ -38,6 +38,9 @@ Full = Annotated[
     bool,
     typer.Option("--full", help="Read all keys, however long it takes [default: within 30 s]"),
 ]
+
+ALL_KEYS = "without --sample all keys are read"
+"""The hint of a command that reads all keys unless told otherwise."""
 
 
 class Several:
@@ -60,11 +63,16 @@ class Several:
 
 @dataclass(slots=True)
 class KeyPass:
-    """What a pass came to. drawn: the sample, None when the accumulators have seen all keys."""
+    """What a pass came to.
+
+    drawn: the sample, None when the accumulators have seen all keys. outcome: what a pass over all
+    keys says of itself.
+    """
 
     facts: ScanFacts
     drawn: Sample | None = None
     interruption: KeyboardInterrupt | None = None
+    outcome: ScanOutcome | None = None
 
     @property
     def strata(self) -> dict[str, Stratum]:
@@ -121,7 +129,7 @@ class Work:
         if n is None:
             scan = FullScan(self.app, self.server, request, Several(parts))
             scan.run()
-            return KeyPass(scan.facts(), None, scan.interruption)
+            return KeyPass(scan.facts(), None, scan.interruption, scan.outcome)
         from cachectl.server.sample import sample
 
         drawn = sample(self.server, n, request)

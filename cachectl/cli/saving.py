@@ -97,17 +97,10 @@ class Saving:
             return
         yield f"{self.writer.keys:,} keys saved to {self.writer.path}"
         if not outcome.complete:
-            words = ["cachectl", *self._server_words(), "scan", "--resume", str(self.writer.path)]
+            words = [*self._app.words, "scan", "--resume", str(self.writer.path)]
             yield f"go on where this stopped: {shlex.join(words)}"
         elif self._begun:
             yield "resumed: keys that the server returned again after the stop count twice"
-
-    def _server_words(self) -> list[str]:
-        if self._app.profile:
-            return ["-p", self._app.profile]
-        if self._app.url and "@" not in self._app.url:
-            return ["--url", self._app.url]
-        return []
 
     def _nodes(self, outcome: ScanOutcome) -> tuple[NodeState, ...]:
         states = {one.node: self._state(one.node, one) for one in outcome.nodes}

@@ -26,12 +26,13 @@ def _all() -> dict[str, Schema]:
         profiles,
         scan,
         stats,
+        ttl,
         warm,
     )
 
     modules = (
         *(check, scan, diff, keys, stats, events, memory),
-        *(invalidate, warm, profiles, errors),
+        *(ttl, invalidate, warm, profiles, errors),
     )
     schemas = [one for module in modules for one in module.SCHEMAS]
     return {str(one["title"]).removeprefix("cachectl.").split("/")[0]: one for one in schemas}

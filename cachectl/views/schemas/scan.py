@@ -53,6 +53,22 @@ _SAMPLE: Schema = {
     },
 }
 
+OF_THE_PASS: Schema = {
+    "duplicates": field(Kind.COUNT, "keys that SCAN returned twice; they count once"),
+    "vanished": field(Kind.COUNT, "keys that were gone before they were looked at"),
+    "unreadable": field(Kind.COUNT, "keys that this login may not read"),
+    "arrived": field(Kind.COUNT, "about so many keys came while it ran"),
+    "own_lookups": field(Kind.COUNT, "hits that the scan added to keyspace_hits"),
+    "own_misses": field(Kind.COUNT, "misses that it added to keyspace_misses"),
+    "seconds": field(Kind.SECONDS, "how long it took"),
+    "errors": {
+        "description": "why it is partial",
+        "type": "array",
+        "items": {"type": "string"},
+    },
+}
+"""What every pass over the keys says of itself."""
+
 
 def _namespaces() -> Schema:
     """Return the rows of both kinds of scan: a sample has a few fields more."""
@@ -77,18 +93,7 @@ SCHEMAS = [
             **bounds("types", Kind.COUNTS),
             "sample": _SAMPLE,
             "by": field(Kind.TEXT, "what keys are grouped by"),
-            "duplicates": field(Kind.COUNT, "keys that SCAN returned twice; they count once"),
-            "vanished": field(Kind.COUNT, "keys that were gone before they were looked at"),
-            "unreadable": field(Kind.COUNT, "keys that this login may not read"),
-            "arrived": field(Kind.COUNT, "about so many keys came while it ran"),
-            "own_lookups": field(Kind.COUNT, "hits that the scan added to keyspace_hits"),
-            "own_misses": field(Kind.COUNT, "misses that it added to keyspace_misses"),
-            "seconds": field(Kind.SECONDS, "how long it took"),
-            "errors": {
-                "description": "why it is partial",
-                "type": "array",
-                "items": {"type": "string"},
-            },
+            **OF_THE_PASS,
             "namespaces": _namespaces(),
             "largest": rows(scan.LARGEST, _LARGEST, "the largest keys"),
         },
