@@ -95,7 +95,7 @@ class Remedies:
     def of(self, kind: Kind, rule: Rule, namespaces: Sequence[bytes]) -> str | None:
         """Return the command for violations of one kind in these namespaces."""
         names = [word for name in namespaces for word in ("--namespace", _text(name))]
-        own = ["--by-policy", *(["--policy", self.policy] if self.policy else [])]
+        own = ["--from-policy", *(["--policy", self.policy] if self.policy else [])]
         match kind:
             case Kind.MISSING:
                 rest = ["--no-ttl", *own]
