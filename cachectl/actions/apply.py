@@ -32,7 +32,7 @@ from cachectl.server.logical import UnknownTypeError
 from cachectl.server.pace import Pace
 from cachectl.server.replication import read_lag
 from cachectl.server.resp import ReplyError
-from cachectl.server.transaction import GIANT, Group, MovedError, Wanted
+from cachectl.server.transaction import GIANT, DeniedError, Group, MovedError, Wanted
 from cachectl.storage.elements import pack_value
 from cachectl.storage.spool import SpoolWriter
 
@@ -267,7 +267,10 @@ class Applier:
 
     def _committed(self, flying: _Flying, keys: Keys) -> list[bytes]:
         """Read what a transaction has done; return the keys to try again."""
-        replies = flying.group.receive_commit()
+        try:
+            replies = flying.group.receive_commit()
+        except DeniedError as error:  # and nothing was changed
+            return self._denied(flying, error)
         if replies is None:  # one of the keys was written meanwhile, and nothing was changed
             for records in flying.records:
                 self.ledger.void(records)
@@ -280,6 +283,18 @@ class Applier:
             if outcome is not Outcome.DONE:
                 self.ledger.void(records)
         return []
+
+    def _denied(self, flying: _Flying, error: DeniedError) -> list[bytes]:
+        """Leave alone what this login may not change; return the others, to try again."""
+        again: list[bytes] = []
+        for position, (copy, records) in enumerate(zip(flying.copies, flying.records, strict=True)):
+            self.ledger.void(records)
+            if position in error.denied:
+                self._forget(copy.key)
+                self.ledger.count(Outcome.REFUSED, copy.key, reason=error.denied[position])
+            else:
+                again.append(copy.key)
+        return again
 
     def _giant(self, group: Group, keys: Keys) -> list[bytes]:
         """Take one giant key through: its elements are copied piece by piece, under WATCH."""

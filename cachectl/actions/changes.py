@@ -21,6 +21,9 @@ from cachectl.server.logical import Command
 from cachectl.server.resp import ReplyError
 from cachectl.server.slots import slot_of
 
+QUARANTINE = OWN_PREFIX + b"quarantine:"
+"""What the names of keys begin with that a run has put aside; then comes the run's name."""
+
 
 class Outcome(StrEnum):
     """What became of one key."""
@@ -166,7 +169,7 @@ class Rename:
 
     def target(self, key: bytes) -> bytes:
         """Return the key's name in quarantine."""
-        return sibling(key, OWN_PREFIX + b"quarantine:" + self.run.encode() + b":")
+        return sibling(key, QUARANTINE + self.run.encode() + b":")
 
     def command(self, copy: KeyCopy, now: int) -> Command:
         """RENAMENX key target."""

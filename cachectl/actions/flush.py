@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from cachectl.actions.guards import check_target
 from cachectl.actions.trail import Trail
-from cachectl.errors import RefusedError
+from cachectl.errors import PartialError, RefusedError
 from cachectl.server.handle import Server
 from cachectl.server.locks import Lock
 from cachectl.server.resp import ReplyError
@@ -37,15 +37,17 @@ def flush(server: Server, trail: Trail) -> FlushResult:
     result = FlushResult()
     begun = time.monotonic()
     facts = {"server": server.target.name, "database": server.target.database}
-    with Lock(server, f"db{server.target.database}", "flush"):
+    with Lock(server, "flush"):
         for node in server.primaries:
             keys = node.connection.call("DBSIZE")
             try:
                 node.connection.call("FLUSHDB", "ASYNC")
             except ReplyError as error:
                 trail.record(server, "stopped", facts, {"error": error.text, **result.nodes})
-                raise RefusedError(
-                    f"{node.name} was not emptied: {error.text}", target=node.name
+                done = f", and {', '.join(result.nodes)} were" if result.nodes else ""
+                kind = PartialError if done else RefusedError
+                raise kind(
+                    f"{node.name} was not emptied{done}: {error.text}", target=node.name
                 ) from error
             result.nodes[node.name] = keys
     result.seconds = time.monotonic() - begun

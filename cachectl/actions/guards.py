@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cachectl import glob
-from cachectl.actions.changes import ttl_differs
+from cachectl.actions.changes import QUARANTINE, ttl_differs
 from cachectl.errors import PermissionDeniedError, RefusedError
 from cachectl.model import KeyCopy, PlannedKey
+from cachectl.policy import NO_RULE, Policy
 from cachectl.server.handle import Server
 from cachectl.server.locks import OWN_PREFIX
 from cachectl.server.probing import KEY, Probe, Verdict, ask, user_of
@@ -114,9 +115,20 @@ _FEW = 100
 
 
 class Protection:
-    """The keys that no run may change: those that the profile protects, and our own."""
+    """The keys that no run may change: those that the profile or its policy protects, and our own.
 
-    def __init__(self, patterns: Iterable[str]) -> None:
+    frees_quarantine: keys that a run has put aside are meant, which are ours otherwise.
+    """
+
+    def __init__(
+        self,
+        patterns: Iterable[str],
+        policy: Policy | None = None,
+        *,
+        frees_quarantine: bool = False,
+    ) -> None:
+        self._policy = policy if policy and any(rule.protected for rule in policy.rules) else None
+        self._frees_quarantine = frees_quarantine
         self._matchers = [
             (pattern, glob.matcher(pattern.encode("utf-8", "surrogateescape")))
             for pattern in patterns
@@ -124,10 +136,20 @@ class Protection:
 
     def is_ours(self, key: bytes) -> bool:
         """Return whether a key is a lock or a quarantine of cachectl's: silently left out."""
-        return key.startswith(OWN_PREFIX)
+        if not key.startswith(OWN_PREFIX):
+            return False
+        return not (self._frees_quarantine and key.startswith(QUARANTINE))
 
     def check(self, keys: Sequence[bytes]) -> None:
         """Raise RefusedError when one of the keys is protected."""
+        if self._policy is not None:
+            for number in set(self._policy.rule_numbers(keys)):
+                rule = self._policy.rules[number]
+                if number != NO_RULE and rule.protected:
+                    raise RefusedError(
+                        f"keys of {rule.name} are protected by the policy",
+                        hint=f"leave them out with --not 'namespace={rule.name}'",
+                    )
         for pattern, matches in self._matchers:
             for key in keys:
                 if matches(key):
@@ -159,7 +181,8 @@ _PROBES: dict[str, Probe] = {
     "WATCH": Probe(("WATCH", KEY)),
     "EXISTS": Probe(("EXISTS", KEY)),
     "TIME": Probe(("TIME",)),
-    "MULTI": Probe(("MULTI",), fails="can not be nested", harmless=False),
+    # Comes last, over a connection that is closed then: DISCARD may be forbidden.
+    "MULTI": Probe(("MULTI",), own_connection=True),
     "EXEC": Probe(("EXEC",), fails="without MULTI"),
     "SREM": Probe(("SREM", KEY, "x")),
 }

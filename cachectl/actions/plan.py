@@ -5,17 +5,18 @@ Memory holds the summary, whatever the number of keys: the keys go to a spool, p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from cachectl.actions.guards import Protection, digest_of_payload
+from cachectl.analysis.frequencies import expected_loads
 from cachectl.analysis.keyspace import KeyspaceAccumulator
 from cachectl.analysis.summary import KeyspaceSummary
 from cachectl.errors import PartialError
-from cachectl.model import NEVER, NO_TTL, Page, PlannedKey
+from cachectl.model import NEVER, NO_TTL, Page, PlannedKey, Unavailable
 from cachectl.server.clock import ServerClock
 from cachectl.server.columns import Field
 from cachectl.server.handle import Server
@@ -23,7 +24,7 @@ from cachectl.server.lanes import Lanes
 from cachectl.server.named import NamedKeys
 from cachectl.server.pace import Pace, RateCap
 from cachectl.server.scan import Restarted, Scan, ScanRequest
-from cachectl.server.scan_types import Progress, ScanOutcome
+from cachectl.server.scan_types import Progress
 from cachectl.server.transaction import GIANT
 from cachectl.storage.spool import SpoolWriter, create_plan
 
@@ -40,7 +41,9 @@ class Meant:
     keys, size: how many, and their MEMORY USAGE in bytes as far as it was asked for. summary: the
     same by namespace; nodes: node → keys; samples: some names; recent: of RECENT, how many keys
     were used since (None without idle times); total: keys in the database; missing: named keys
-    that are not there; digest: of the spool.
+    that are not there; gaps: what kept some keys from being looked at, so that they are left
+    alone; loads: about how many of the keys are asked for within a minute, from idle times or from
+    frequencies (None without either); digest: of the spool.
     """
 
     keys: int = 0
@@ -49,12 +52,23 @@ class Meant:
     nodes: dict[str, int] = field(default_factory=dict)
     samples: list[bytes] = field(default_factory=list)
     recent: list[int] | None = None
+    loads: float | None = None
     total: int | None = None
     seconds: float = 0.0
     own_lookups: int = 0
     unreadable: int = 0
     missing: int = 0
+    gaps: list[Unavailable] = field(default_factory=list)
     digest: str = ""
+
+    @property
+    def left_out(self) -> list[Unavailable]:
+        """What could not be looked at, so that it is left alone: the plan is partial then."""
+        if not self.unreadable:
+            return self.gaps
+        keys = "1 key" if self.unreadable == 1 else f"{self.unreadable:,} keys"
+        reason = "this login may not read them, so they are left alone"
+        return [Unavailable(keys, reason, "ACL SETUSER … %R~PATTERN"), *self.gaps]
 
     def add(self, page: Page) -> None:
         """Count the keys of a page."""
@@ -65,10 +79,15 @@ class Meant:
         if len(self.samples) < _SAMPLES:
             self.samples += page.keys[: _SAMPLES - len(self.samples)]
         if page.idles:
-            counts = self.recent or [0] * len(RECENT)
-            for number, limit in enumerate(RECENT):
-                counts[number] += sum(1 for idle in page.idles if idle is not None and idle < limit)
-            self.recent = counts
+            now = [
+                sum(1 for idle in page.idles if idle is not None and idle < limit)
+                for limit in RECENT
+            ]
+            before = self.recent or [0] * len(RECENT)
+            self.recent = [a + b for a, b in zip(before, now, strict=True)]
+            self.loads = (self.loads or 0.0) + now[0]
+        if page.freqs:
+            self.loads = (self.loads or 0.0) + expected_loads(page.freqs)
 
 
 class Chooser(Protocol):
@@ -82,8 +101,12 @@ class Chooser(Protocol):
         """Return the keys of a page that are meant."""
         ...
 
-    def check(self, outcome: ScanOutcome) -> None:
+    def check(self, unavailable: Sequence[Unavailable]) -> None:
         """Raise RefusedError when a condition could not be judged."""
+        ...
+
+    def gaps(self, unavailable: Sequence[Unavailable]) -> list[Unavailable]:
+        """Return what kept some keys from being judged."""
         ...
 
 
@@ -139,7 +162,7 @@ class Planner:
                     return False
                 collector.add(self.chooser.choose(item))
         outcome = scan.outcome
-        self.chooser.check(outcome)
+        self.chooser.check(outcome.unavailable)
         if not outcome.complete:
             raise PartialError(
                 "not every key could be looked at: " + "; ".join(outcome.errors),
@@ -149,6 +172,7 @@ class Planner:
         meant = collector.meant
         meant.total = sum(node.size_after or node.visited for node in outcome.nodes)
         meant.own_lookups, meant.unreadable = outcome.hits, outcome.unreadable
+        meant.gaps += self.chooser.gaps(outcome.unavailable)
         return True
 
     def _look_up(self, names: Iterable[bytes], collector: Collector) -> None:
@@ -158,7 +182,9 @@ class Planner:
         keys = NamedKeys(self.server, request.fields, pace)
         for page in keys.pages(names):
             collector.add(self.chooser.choose(page))
+        self.chooser.check(keys.unavailable)
         meant = collector.meant
+        meant.gaps += self.chooser.gaps(keys.unavailable)
         meant.missing, meant.unreadable = keys.tally.vanished, keys.tally.unreadable
         meant.own_lookups = keys.tally.hits
         meant.total = sum(node.connection.call("DBSIZE") for node in self.server.primaries)

@@ -12,6 +12,7 @@ from typing import Any
 
 from cachectl import __version__
 from cachectl.actions.changes import Change, Expire, Rename, change_from_json, change_to_json
+from cachectl.actions.guards import Protection
 from cachectl.actions.plan import Meant
 from cachectl.actions.run import Settings
 from cachectl.actions.whereabouts import check_same_server, identity_of
@@ -73,11 +74,15 @@ class SavedPlan:
             return replace(change, seed=run)
         return Rename(run) if isinstance(change, Rename) else change
 
-    def copy_to(self, path: Path) -> Meant:
-        """Write the plan's keys as a run's plan. Return what they are."""
+    def copy_to(self, path: Path, protection: Protection) -> Meant:
+        """Write the plan's keys as a run's plan. Return what they are.
+
+        Raises RefusedError when one of them is protected by now, or by this profile.
+        """
         meant = Meant(total=self.total)
         with closing(create_plan(path, self.header)) as spool, closing(read_plan(self.path)) as old:
             for record in old:
+                protection.check([record.key])
                 spool.add(record)
                 meant.keys += 1
                 meant.size += record.size

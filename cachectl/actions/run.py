@@ -6,7 +6,7 @@ import base64
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from cachectl.actions.apply import Applier, OnProgress, Suspect
@@ -102,6 +102,7 @@ def describe(
         "keys": meant.keys,
         "bytes": meant.size,
         "plan_digest": meant.digest,
+        "left_out": [asdict(gap) for gap in meant.left_out],
     }
 
 
@@ -197,7 +198,7 @@ class _Execution:
         ledger = Ledger(self.journal)
         ledger.tally = self.standing.tally
         begun = time.monotonic()
-        with Lock(server, f"db{server.target.database}", f"run {self.run.id}") as lock:
+        with Lock(server, f"run {self.run.id}") as lock:
             self.notes += [lock.note] if lock.note else []
             try:
                 self._change(change, ledger, lock)

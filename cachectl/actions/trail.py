@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -40,6 +41,21 @@ class Trail:
         if self.stream:
             problems += self._to_stream(server, self.stream.encode(), line)
         return problems
+
+    @contextmanager
+    def following(self, server: Server, facts: Mapping[str, Any], what: str = "") -> Iterator[None]:
+        """Write a line when what is done in the block does not come to its end.
+
+        what: before the event's name, when it is not a run that stops.
+        """
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.record(server, f"{what} interrupted".strip(), facts, {})
+            raise
+        except CachectlError as error:
+            self.record(server, f"{what} stopped".strip(), facts, {"error": error.message})
+            raise
 
     def _to_stream(self, server: Server, stream: bytes, line: str) -> list[str]:
         try:

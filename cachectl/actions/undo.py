@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cachectl.actions.changes import change_from_json
+from cachectl.actions.guards import check_permissions
 from cachectl.actions.putback import FATES, Fate, Parts, PutBack
 from cachectl.actions.recovery import TROUBLE, Recovery
 from cachectl.actions.run import Standing, copies_of, standing_of
@@ -76,6 +77,7 @@ class UndoResult:
 
 
 _SHOWN = 20
+_REBUILDS = ("PEXPIREAT", "RENAMENX", "UNLINK")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +94,11 @@ class Survey:
     latest: Latest
 
 
-def survey(run: RunDirectory, standing: Standing, *, decode: bool) -> Survey:
-    """Read and check the whole archive. Raises DamagedError when anything is wrong with it."""
+def survey(run: RunDirectory, standing: Standing, *, decode: Matches | None = None) -> Survey:
+    """Read and check the whole archive. Raises DamagedError when anything is wrong with it.
+
+    decode: of which keys to find out whether their payloads have a logical form.
+    """
     facts = run.load()
     records = 0
     samples: dict[int, bytes] = {}
@@ -116,7 +121,7 @@ def survey(run: RunDirectory, standing: Standing, *, decode: bool) -> Survey:
             if copy.how == "payload":
                 try:
                     samples.setdefault(payload_version(copy.data), copy.data)
-                    if decode:
+                    if decode and decode(copy.key):
                         decode_payload(copy.data)
                 except UndecodableError as error:
                     undecodable.append((copy.key, str(error)))
@@ -203,13 +208,15 @@ class Undo:
         facts = self.run.load()
         notes = self._check(facts)
         standing = standing_of(read_journal(self.run.journal))
-        look = survey(self.run, standing, decode=False)
+        look = survey(self.run, standing)
         begun = time.monotonic()
         what = f"undo of {self.run.id}"
         with Lanes(self.server) as lanes:
-            lock = Lock(self.server, f"db{self.server.target.database}", what)
+            lock = Lock(self.server, what)
             with lock:
                 mode = self._mode(lanes, look, standing)
+                if mode == "logical":
+                    check_permissions(self.server, _REBUILDS)
                 result = UndoResult(self.run.id, mode, notes=notes)
                 back = PutBack(
                     lanes=lanes,
@@ -257,14 +264,15 @@ class Undo:
     def _mode(self, lanes: Lanes, look: Survey, standing: Standing) -> str:
         if takes_payloads(self.server, lanes, look.samples.values()):
             return "payload"
-        undecodable = survey(self.run, standing, decode=True).undecodable
+        undecodable = survey(self.run, standing, decode=self.matches).undecodable
         if undecodable:
             key, reason = undecodable[0]
             raise DamagedError(
                 f"this server takes other payloads than those in the archive, and "
                 f"{len(undecodable):,} keys can't be written in another form: "
                 f"of {key!r}, {reason}",
-                hint="undo on the server (or version) that the run was made on",
+                hint="undo on the server (or version) that the run was made on, "
+                "or the other keys alone with --match",
                 target=str(self.run.archive),
             )
         return "logical"

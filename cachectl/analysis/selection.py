@@ -16,14 +16,15 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from cachectl.analysis import jsonpath, namespace_names
 from cachectl.model import NO_TTL, Page
 
-Matcher = Callable[[bytes], bool]
+Matcher = Callable[[bytes], object]
 
 _SUBJECTS = {
     # subject → (column of Page and of a scan request, operators it takes)
@@ -185,14 +186,17 @@ class Selection:
         *,
         glob: Callable[[bytes], Matcher],
         namespace_of: Callable[[bytes], bytes],
+        declared: Mapping[bytes, Matcher] = MappingProxyType({}),
     ) -> Callable[[Page], list[int]]:
         """Return a function that gives the indexes of the keys of a page that are meant.
 
         glob: compiles a pattern as the server understands it. namespace_of: names a key's group.
+        declared: namespaces of a policy, by name, with what tells their keys.
+
         A figure that the server did not give (None) fulfils no condition, negated or not: what is
         not known must not be removed.
         """
-        tests = [_test(group, glob, namespace_of) for group in _grouped(self.conditions)]
+        tests = [_test(group, glob, namespace_of, declared) for group in _grouped(self.conditions)]
 
         def chosen(page: Page) -> list[int]:
             indexes = list(range(len(page)))
@@ -227,6 +231,7 @@ def _test(
     group: Sequence[Condition],
     glob: Callable[[bytes], Matcher],
     namespace_of: Callable[[bytes], bytes],
+    declared: Mapping[bytes, Matcher],
 ) -> _Test:
     first = group[0]
     match first.subject:
@@ -234,10 +239,15 @@ def _test(
             matchers = [glob(c.value) for c in group if isinstance(c.value, bytes)]
             return _negate(first, lambda page, i: any(m(page.keys[i]) for m in matchers))
         case "namespace":
-            tests = [namespace_names.names(c.value) for c in group if isinstance(c.value, bytes)]
+            asked = [c.value for c in group if isinstance(c.value, bytes)]
+            rules = [declared[name] for name in asked if name in declared]
+            tests = [namespace_names.names(name) for name in asked if name not in declared]
 
             def belongs(page: Page, i: int) -> bool:
-                namespace = namespace_of(page.keys[i])
+                key = page.keys[i]
+                if any(rule(key) for rule in rules):
+                    return True
+                namespace = namespace_of(key) if tests else b""
                 return any(test(namespace) for test in tests)
 
             return _negate(first, belongs)

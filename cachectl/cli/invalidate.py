@@ -11,9 +11,14 @@ from cachectl.cli import options, selectors
 from cachectl.cli.context import context
 from cachectl.cli.default import DefaultGroup
 from cachectl.cli.invalidating import (
+    AuditStream,
     Job,
     KeyFormat,
+    MaxKeys,
+    MaxPercent,
     Mode,
+    NoArchive,
+    Syslog,
     ask,
     carry_out,
     change_maker,
@@ -22,6 +27,7 @@ from cachectl.cli.invalidating import (
     in_words,
     named_keys,
     new_run,
+    protection_of,
     seconds_of,
     trail_of,
     with_tags,
@@ -33,29 +39,6 @@ if TYPE_CHECKING:
     from cachectl.storage.runs import RunDirectory
 
 app = typer.Typer(cls=DefaultGroup, rich_markup_mode=None, no_args_is_help=True)
-
-
-NoArchive = Annotated[
-    bool, typer.Option("--no-archive", help="Keep no copies: what is removed stays removed")
-]
-MaxKeys = Annotated[
-    int | None,
-    typer.Option("--max-keys", min=0, help="Refuse to change more keys [default: the profile's]"),
-]
-MaxPercent = Annotated[
-    float | None,
-    typer.Option(
-        "--max-percent",
-        min=0,
-        max=100,
-        help="Refuse to change a larger share of all keys [default: the profile's]",
-    ),
-]
-Syslog = Annotated[bool, typer.Option("--syslog", help="Write the audit line to syslog as well")]
-AuditStream = Annotated[
-    str | None,
-    typer.Option("--audit-stream", metavar="KEY", help="Add the audit line to a stream, too"),
-]
 
 
 @app.command("keys")
@@ -104,6 +87,7 @@ def invalidate(
     confirm: options.Confirm = None,
     pace: options.Pace = None,
     rate: options.Rate = None,
+    policy: options.PolicyFile = None,
     syslog: Syslog = False,
     audit_stream: AuditStream = None,
     output: options.Output = None,
@@ -138,13 +122,18 @@ def invalidate(
     if not (selection.conditions or named or tag or everything):
         raise UsageError("say which keys: a PATTERN, an option, or --all for every key")
     settings = Settings(not no_archive, False, pace.value if pace else None, rate)
-    with app.server() as server, selectors.Chooser(server, selection, pace=pace, rate=rate) as one:
+    rules = app.policy(policy)
+    with (
+        app.server() as server,
+        selectors.Chooser(server, selection, pace=pace, rate=rate, policy=rules) as chooser,
+    ):
         job = Job(
             app,
             server,
-            one,
+            chooser,
             settings,
             Allowance(max_keys, max_percent),
+            protection_of(server, rules, selection, key),
             in_words(selection, key, keys_from, tag),
             change_maker(mode, in_, spread),
             with_tags(server, named, tag or (), whole=not selection.conditions),
@@ -190,7 +179,7 @@ def apply(
         with new_run(Runs()) as run:
             change = plan.change_for(run.id)
             check_rights(server, change, settings, plan.tags)
-            meant = plan.copy_to(run.plan)
+            meant = plan.copy_to(run.plan, protection_of(server, app.policy()))
             check_amount(server, meant.keys, meant.total, Allowance(max_keys, max_percent))
             check_archive_fits(server, meant.size, change, settings)
             ask(app, server, meant, change, settings, yes, confirm)
@@ -221,17 +210,20 @@ def resume_run(
 
       cachectl -p prod invalidate resume last
     """
+    from cachectl.actions.changes import change_from_json
     from cachectl.actions.guards import check_target
-    from cachectl.actions.run import resume
+    from cachectl.actions.run import Settings, resume
     from cachectl.storage.runs import Runs
 
     app = context(ctx)
     directory = Runs().find(run)
+    facts = directory.load()
     with app.server() as server:
         check_target(server)
-        carry_out(
-            app, server, directory, directory.load(), trail_of(syslog, audit_stream), output, resume
-        )
+        settings = Settings(facts["archives"], facts["checks_guards"])
+        tags = [one.encode() for one in facts.get("tags", ())]
+        check_rights(server, change_from_json(facts["change"]), settings, tags)
+        carry_out(app, server, directory, facts, trail_of(syslog, audit_stream), output, resume)
 
 
 @app.command()
@@ -252,7 +244,8 @@ def runs(ctx: typer.Context, limit: options.Limit = 20, output: options.Output =
     found: list[tuple[dict[str, Any], int]] = []
     for run in islice(Runs().all(), limit):
         try:
-            found.append((run.load(), run.size))
+            facts = run.load()
+            found.append((facts | {"state": run.state(facts)}, run.size))
         except DamagedError:
             found.append(({"id": run.id, "state": "damaged"}, run.size))
     app.finish(runs_report(found), output)
@@ -279,10 +272,11 @@ def show(
     app = context(ctx)
     directory = Runs().find(run)
     facts = directory.load()
+    facts["state"] = directory.state(facts)
     archived = None
     if directory.archive.exists():
         standing = standing_of(read_journal(directory.journal))
-        archived = survey(directory, standing, decode=False).records - len(standing.voids)
+        archived = survey(directory, standing).records - len(standing.voids)
     app.finish(run_facts_report(facts, directory.size, archived), output)
 
 
@@ -290,13 +284,13 @@ def show(
 def prune(
     ctx: typer.Context,
     older_than: Annotated[
-        str, typer.Option(metavar="DURATION", help="Runs that ended longer ago")
+        str, typer.Option(metavar="DURATION", help="Runs that began longer ago and are over")
     ] = "30d",
     dry_run: options.DryRun = False,
     yes: options.Yes = False,
     output: options.Output = None,
 ) -> None:
-    """Delete old runs with their archives: they can't be undone after that.
+    """Delete old runs with their archives: they can't be undone or resumed after that.
 
     Example:
 
@@ -315,7 +309,8 @@ def prune(
             facts = run.load()
         except DamagedError:
             continue
-        if facts.get("state") != "running" and facts.get("started_at", 0) < before:
+        facts["state"] = run.state(facts)
+        if facts["state"] != "running" and facts.get("started_at", 0) < before:
             old.append((run, facts))
     report = runs_report([(facts, run.size) for run, facts in old])
     if old and not dry_run:

@@ -6,18 +6,21 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from cachectl.cli.context import App
 from cachectl.errors import RefusedError, UsageError
 
 if TYPE_CHECKING:
     from cachectl.actions.changes import Change
-    from cachectl.actions.guards import Allowance
+    from cachectl.actions.guards import Allowance, Protection
     from cachectl.actions.plan import Chooser, Meant
     from cachectl.actions.run import RunResult, Settings
     from cachectl.actions.trail import Trail
     from cachectl.analysis.selection import Selection
+    from cachectl.policy import Policy
     from cachectl.server.handle import Server
     from cachectl.storage.runs import RunDirectory, Runs
 
@@ -38,6 +41,29 @@ class KeyFormat(StrEnum):
     NDJSON = "ndjson"
 
 
+NoArchive = Annotated[
+    bool, typer.Option("--no-archive", help="Keep no copies: what is removed stays removed")
+]
+MaxKeys = Annotated[
+    int | None,
+    typer.Option("--max-keys", min=0, help="Refuse to change more keys [default: the profile's]"),
+]
+MaxPercent = Annotated[
+    float | None,
+    typer.Option(
+        "--max-percent",
+        min=0,
+        max=100,
+        help="Refuse to change a larger share of all keys [default: the profile's]",
+    ),
+]
+Syslog = Annotated[bool, typer.Option("--syslog", help="Write the audit line to syslog as well")]
+AuditStream = Annotated[
+    str | None,
+    typer.Option("--audit-stream", metavar="KEY", help="Add the audit line to a stream, too"),
+]
+
+
 class Job:
     """One invalidation on its way: from what is meant to what was done."""
 
@@ -48,6 +74,7 @@ class Job:
         chooser: Chooser,
         settings: Settings,
         allowance: Allowance,
+        protection: Protection,
         words: list[str],
         change: Callable[[str], Change],
         named: Callable[[], Iterator[bytes]] | None,
@@ -55,11 +82,12 @@ class Job:
     ) -> None:
         self.app, self.server, self.chooser = app, server, chooser
         self.settings, self.allowance, self.words = settings, allowance, words
+        self.protection = protection
         self.change, self.named, self.tags = change, named, tags
 
     def collect(self, path: Path, *, fully: bool, guarded: bool, header: Any) -> Meant:
         """Write the plan and return what it holds; check how much that is."""
-        from cachectl.actions.guards import Protection, check_amount
+        from cachectl.actions.guards import check_amount
         from cachectl.actions.plan import Planner
         from cachectl.server.columns import Field
         from cachectl.server.scan_types import ALL
@@ -74,7 +102,7 @@ class Job:
                 server=self.server,
                 chooser=self.chooser,
                 fields=fields,
-                protection=Protection(self.server.target.protected),
+                protection=self.protection,
                 named=self.named,
                 guarded=guarded,
                 on_progress=lambda now: progress.update(now.done, now.total),
@@ -90,6 +118,8 @@ class Job:
         from cachectl.actions.planfile import plan_header
         from cachectl.views.invalidate import PlanFacts, plan_report
 
+        if file is not None:
+            _check_new(file)
         change = self.change("")
         with tempfile.TemporaryDirectory(prefix="cachectl-") as directory:
             path = file or Path(directory) / "plan"
@@ -122,13 +152,23 @@ class Job:
             change = self.change(run.id)
             check_rights(self.server, change, self.settings, self.tags)
             meant = self.collect(run.plan, fully=False, guarded=False, header={"run": run.id})
-            if not meant.keys:
+            if not meant.keys and not self.tags:
                 self.app.terminal.say("no key is meant: nothing was changed")
             else:
                 check_archive_fits(self.server, meant.size, change, self.settings)
                 ask(self.app, self.server, meant, change, self.settings, yes, confirm)
             facts = describe(self.server, run, change, self.settings, meant, self.words, self.tags)
             carry_out(self.app, self.server, run, facts, trail, output)
+
+
+def _check_new(file: Path) -> None:
+    """Refuse a file that exists, before anything is written to it or in its place."""
+    import os
+
+    if os.path.lexists(file):
+        raise UsageError(f"{file} exists already", hint="name another file", target=str(file))
+    if not file.parent.is_dir():
+        raise UsageError(f"there is no directory {file.parent}", target=str(file))
 
 
 @contextmanager
@@ -202,6 +242,13 @@ def ask(
     if not settings.archives and change.copies_value:
         question += " No copies are kept: this can't be undone."
     if server.target.environment == "production":
+        if not settings.archives and change.copies_value and confirm is None:
+            raise RefusedError(
+                f"nothing was changed: without an archive this can't be undone, and {name} is "
+                "production",
+                hint=f"leave out --no-archive, or give --confirm {name}",
+                target=name,
+            )
         confirm_by_name(app.terminal, question, name=name, given=confirm)
         return
     if confirm is not None:
@@ -222,13 +269,14 @@ def carry_out(
     """Begin or resume a run, write the audit line whatever becomes of it, and report."""
     from cachectl.actions.run import begin, troubled_keys
     from cachectl.errors import CachectlError
+    from cachectl.model import Unavailable
     from cachectl.views.invalidate import run_report
 
     def resumable() -> str:
         return f"nothing is lost; go on with: cachectl invalidate resume {run.id}"
 
     try:
-        with app.progress(f"run {run.id}") as progress:
+        with trail.following(server, facts), app.progress(f"run {run.id}") as progress:
 
             def on_progress(done: int, note: str) -> None:
                 progress.update(max(0, done), facts["keys"], note)
@@ -237,18 +285,41 @@ def carry_out(
                 how(server, run, on_progress) if how else begin(server, run, facts, on_progress)
             )
     except KeyboardInterrupt:
-        trail.record(server, "interrupted", facts, {})
         app.terminal.warn(f"interrupted: {resumable()}")
         raise
     except CachectlError as error:
-        trail.record(server, "stopped", facts, {"error": error.message})
         if run.journal.exists() and error.exit_code != 2:
             error.hint = f"{error.hint}; {resumable()}" if error.hint else resumable()
         raise
     problems = trail.record(server, "invalidate", facts, result.tally.counts)
     for problem in problems:
         app.terminal.warn(problem)
-    app.finish(run_report(result, server.facts, troubled_keys(run)), output)
+    left_out = [Unavailable(**gap) for gap in facts.get("left_out", ())]
+    app.finish(run_report(result, server.facts, troubled_keys(run), left_out), output)
+
+
+def protection_of(
+    server: Server,
+    policy: Policy | None,
+    selection: Selection | None = None,
+    key: Sequence[str] | None = None,
+) -> Protection:
+    """Return what no run may change. A quarantine is free for whoever names it."""
+    import os
+
+    from cachectl import glob
+    from cachectl.actions.changes import QUARANTINE
+    from cachectl.actions.guards import Protection
+
+    named = [os.fsencode(one) for one in key or ()]
+    patterns = selection.about("match").conditions if selection else ()
+    named += (
+        glob.literal_prefix(one.value)
+        for one in patterns
+        if isinstance(one.value, bytes) and not one.negated
+    )
+    frees = any(name.startswith(QUARANTINE) for name in named)
+    return Protection(server.target.protected, policy, frees_quarantine=frees)
 
 
 def trail_of(syslog: bool, stream: str | None) -> Trail:

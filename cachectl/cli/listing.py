@@ -73,7 +73,7 @@ class Listing:
                         yield page
                     if self.more:
                         return
-        self._chooser.check(scan.outcome)
+        self._chooser.check(scan.outcome.unavailable)
 
     def finish(self) -> Report:
         """Return what follows the rows, however they ended."""
@@ -81,14 +81,14 @@ class Listing:
 
         outcome = self._outcome
         gaps = list(outcome.unavailable)
-        gaps += [gap for gap in self._chooser.gaps(outcome) if gap not in gaps]
-        unjudged = bool(self._chooser.gaps(outcome))
+        unjudged = self._chooser.gaps(gaps)
+        gaps += [gap for gap in unjudged if gap not in gaps]
         self.report = list_end(
             self._server.facts,
             listed=self.listed,
             more=self.more,
             may_repeat=self._printed.may_repeat,
-            partial=unjudged or not (self.more or outcome.complete),
+            partial=bool(unjudged) or not (self.more or outcome.complete),
             unavailable=gaps,
             notes=[*self._notes(), *outcome.errors],
         )

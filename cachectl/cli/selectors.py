@@ -7,7 +7,7 @@
             scan = Scan(server, chooser.request({Field.TYPE, Field.TTL}))
             for item in scan:
                 page = chooser.choose(item)
-        chooser.check(scan.outcome)
+        chooser.check(scan.outcome.unavailable)
 
 `selecting` puts PATTERN and the options below in the place of `selection`. A command adds nothing
 but its own options, and meets the same keys as every other.
@@ -18,7 +18,7 @@ from __future__ import annotations
 import base64
 import inspect
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from cachectl.cli.options import PaceOption
     from cachectl.config.target import PaceName
     from cachectl.model import Page, Unavailable
+    from cachectl.policy import Policy, Rule
     from cachectl.server.columns import Field
     from cachectl.server.handle import Server
-    from cachectl.server.scan_types import ScanOutcome, ScanRequest
+    from cachectl.server.scan_types import ScanRequest
 
 _Texts = list[str] | None
 
@@ -54,7 +55,7 @@ def selection(
     ] = None,
     namespace: Annotated[
         _Texts,
-        typer.Option("--namespace", metavar="NAME", help="Only a namespace as scan shows it"),
+        typer.Option("--namespace", metavar="NAME", help="Only a namespace of scan or the policy"),
     ] = None,
     no_ttl: Annotated[bool, typer.Option("--no-ttl", help="Only keys that never expire")] = False,
     ttl_under: Annotated[
@@ -195,7 +196,11 @@ def selecting(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def _narrowed(selection: Selection) -> Selection:
+def _falls_under(policy: Policy | None, rule: Rule) -> Callable[[bytes], bool]:
+    return lambda key: policy is not None and policy.rule_for(key) is rule
+
+
+def _narrowed(selection: Selection, declared: Collection[bytes]) -> Selection:
     """Add what one namespace says of the names: the server need not send the others.
 
     A template keeps what stands before its first placeholder as the key has it.
@@ -207,6 +212,8 @@ def _narrowed(selection: Selection) -> Selection:
     matched = [c for c in selection.conditions if c.subject == "match" and not c.negated]
     if len(named) != 1 or matched or not isinstance(named[0].value, bytes):
         return selection
+    if named[0].value in declared:  # its patterns may begin in several ways
+        return selection
     pattern = glob.escape(named[0].value.partition(b"{")[0]) + b"*"
     return Selection((*selection.conditions, Condition("match", "=", pattern)))
 
@@ -214,7 +221,8 @@ def _narrowed(selection: Selection) -> Selection:
 class Chooser:
     """Finds the keys of a selection on one server: by its SCAN, by their figures, by their values.
 
-    Raises RefusedError right away when the server cannot know what a condition asks.
+    policy: its rules are namespaces, too. Raises RefusedError right away when the server cannot
+    know what a condition asks.
     """
 
     def __init__(
@@ -224,17 +232,24 @@ class Chooser:
         *,
         pace: PaceOption | None = None,
         rate: int | None = None,
+        policy: Policy | None = None,
     ) -> None:
         from cachectl import glob
         from cachectl.analysis.contents import holding
         from cachectl.analysis.namespaces import TemplateGrouper
         from cachectl.server.contents import ContentReader
 
-        self.selection = selection = _narrowed(selection)
+        rules = policy.rules if policy else ()
+        declared = {os.fsencode(rule.name): _falls_under(policy, rule) for rule in rules}
+        self.selection = selection = _narrowed(selection, declared)
         self._pace: PaceName | None = pace.value if pace else None
         self._rate = rate
         self._refuse_figures_of_other_policy(server)
-        options: Any = {"glob": glob.matcher, "namespace_of": TemplateGrouper().group}
+        options: Any = {
+            "glob": glob.matcher,
+            "namespace_of": TemplateGrouper().group,
+            "declared": declared,
+        }
         self._match = selection.server_match
         self._type = selection.server_type
         names = selection.about("match", "namespace")
@@ -275,18 +290,17 @@ class Chooser:
             page = page.take(self._types(page))
         return self._holding(page.take(self._figures(page)))
 
-    def check(self, outcome: ScanOutcome) -> None:
+    def check(self, unavailable: Sequence[Unavailable]) -> None:
         """Raise RefusedError when a condition could not be judged at all, on any node."""
-        for gap in outcome.unavailable:
+        for gap in unavailable:
             if gap.what in self._asked and gap.node is None:
                 raise RefusedError(
                     f"cannot choose keys by {gap.what}: {gap.reason}", hint=gap.remedy
                 )
 
-    def gaps(self, outcome: ScanOutcome) -> list[Unavailable]:
+    def gaps(self, unavailable: Sequence[Unavailable]) -> list[Unavailable]:
         """Return what kept some keys from being judged; the answer is partial when there is any."""
-        asked = self._asked
-        return [gap for gap in outcome.unavailable if gap.what in asked] + self._reader.gaps
+        return [gap for gap in unavailable if gap.what in self._asked] + self._reader.gaps
 
     def close(self) -> None:
         """Close the connections that values were read over."""

@@ -9,6 +9,7 @@ import typer
 
 from cachectl.cli import options
 from cachectl.cli.context import context
+from cachectl.cli.invalidating import AuditStream, Syslog, trail_of
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -31,6 +32,8 @@ def undo(
     confirm: options.Confirm = None,
     pace: options.Pace = None,
     rate: options.Rate = None,
+    syslog: Syslog = False,
+    audit_stream: AuditStream = None,
     output: options.Output = None,
 ) -> None:
     """Put back the keys that a run has removed, with the TTL that is left to them.
@@ -48,7 +51,6 @@ def undo(
     """
     from cachectl import glob
     from cachectl.actions.guards import check_permissions, check_target
-    from cachectl.actions.trail import Trail
     from cachectl.actions.undo import Undo
     from cachectl.output.confirm import confirm as confirmed
     from cachectl.output.confirm import confirm_by_name
@@ -71,7 +73,11 @@ def undo(
             confirmed(app.terminal, f"{question} Newer values are lost. Go on?", yes=yes)
         matches = glob.matcher(os.fsencode(match) if match else b"*")
         cap = RateCap(rate or target.limits.max_rate)
-        with app.progress(f"undo of {directory.id}") as progress:
+        trail = trail_of(syslog, audit_stream)
+        with (
+            trail.following(server, facts, "undo"),
+            app.progress(f"undo of {directory.id}") as progress,
+        ):
             job = Undo(
                 server,
                 directory,
@@ -89,13 +95,14 @@ def undo(
             "conflicts": result.conflicts,
             "failed": result.failed,
         }
-        Trail().record(server, "undo", facts, counts)
+        for problem in trail.record(server, "undo", facts, counts):
+            app.terminal.warn(problem)
         app.finish(undo_report(result, server.facts), output)
 
 
 _LOOK = ("TYPE", "PTTL", "TIME", "EXISTS")
 _NEEDS = {
-    "unlink": (*_LOOK, "RESTORE", "PEXPIREAT"),
+    "unlink": (*_LOOK, "RESTORE"),
     "expire": (*_LOOK, "WATCH", "MULTI", "EXEC", "PEXPIREAT", "PERSIST"),
     "rename": (*_LOOK, "RENAMENX"),
 }

@@ -108,9 +108,12 @@ class Server:
         """What is missing from whatever is asked of this server: nodes and slots."""
         return ()
 
-    def new_connection(self, node: Node) -> NodeConnection:
-        """Open another connection to a node, for a thread or a probe of its own."""
-        return connect(self.target, node.address)
+    def new_connection(self, node: Node, *, database: int | None = None) -> NodeConnection:
+        """Open another connection to a node, for a thread or a probe of its own.
+
+        database: another one than the profile's.
+        """
+        return connect(self.target, node.address, database=database)
 
     def node_of(self, key: bytes) -> Node:
         """Return the primary that holds `key`. Raises CannotConnectError when it can't be used."""

@@ -1,8 +1,9 @@
 """A lock in the server: one run at a time may change it, and everyone sees whose run that is.
 
-The key holds who owns it as JSON. It is set with NX and a short life, renewed by a thread, and
-deleted only by its owner. A lock whose owner is dead is taken over: at once when the process was
-on this machine, else when it was not renewed in time.
+It is in database 0, whichever one a run is for: two runs would share the server's time. The key
+holds who owns it as JSON. It is set with NX and a short life, renewed by a thread, and deleted only
+by its owner. A lock whose owner is dead is taken over: at once when the process was on this
+machine, else when it was not renewed in time.
 """
 
 from __future__ import annotations
@@ -91,10 +92,15 @@ def _start_time(pid: int) -> str | None:
 
 
 class Lock:
-    """A held lock, as a context. `lost` is set when it could not be renewed in time."""
+    """A held lock, as a context. `lost` is set when it could not be renewed in time.
 
-    def __init__(self, server: Server, name: str, what: str, *, life: float = LIFE) -> None:
-        self.key = OWN_PREFIX + b"lock:" + name.encode()
+    what: the run, for people; name: of the lock, by which those that may go side by side differ.
+    """
+
+    def __init__(
+        self, server: Server, what: str, *, name: str = "lock", life: float = LIFE
+    ) -> None:
+        self.key = OWN_PREFIX + name.encode()
         self.owner = Owner.this_process(what)
         self.note: str | None = None
         self.lost = threading.Event()
@@ -106,7 +112,7 @@ class Lock:
 
     def __enter__(self) -> Self:
         """Take the lock. Raises LockedError when another run holds it, RefusedError when denied."""
-        self._connection = self._server.new_connection(self._server.node_of(self.key))
+        self._connection = self._connect()
         try:
             self._take()
         except BaseException:
@@ -125,9 +131,12 @@ class Lock:
             # A lock that can't be deleted now (the server is gone) ends by its own life.
             with contextlib.suppress(CachectlError, ReplyError):
                 if not connection.is_open:
-                    connection = self._server.new_connection(self._server.node_of(self.key))
+                    connection = self._connect()
                 self._if_mine(connection, ("DEL", self.key))
             connection.close()
+
+    def _connect(self) -> NodeConnection:
+        return self._server.new_connection(self._server.node_of(self.key), database=0)
 
     def _take(self) -> None:
         connection = self._connection
@@ -208,8 +217,7 @@ class Lock:
     def _keep(self) -> bool:
         """Make the lock live on; take it again when it is gone. False: another run holds it."""
         if self._connection is None or not self._connection.is_open:
-            node = self._server.node_of(self.key)
-            self._connection = self._server.new_connection(node)
+            self._connection = self._connect()
         life = int(self._life * 1000)
         if self._if_mine(self._connection, ("PEXPIRE", self.key, life)):
             return True

@@ -41,6 +41,17 @@ class MovedError(Exception):
         return host, int(port)
 
 
+class DeniedError(Exception):
+    """A transaction was not run since the login may not change some of its keys.
+
+    denied: position of the command → what the server said.
+    """
+
+    def __init__(self, denied: dict[int, str]) -> None:
+        super().__init__(next(iter(denied.values())))
+        self.denied = denied
+
+
 def check(reply: Any) -> None:
     """Raise the error that a reply is, if it is one: MovedError, ReplyError."""
     if isinstance(reply, ReplyError):
@@ -150,11 +161,18 @@ class Group:
     def receive_commit(self) -> list[Any] | None:
         """Return the commands' replies, or None when a key was written and nothing was done.
 
-        Raises MovedError, ReplyError (of the command that the server did not take).
+        Raises DeniedError, MovedError, ReplyError (of the command that the server did not take).
         """
         *queued, done = self.lane.receive(self._sent + (1 if self.asks else 0))
-        for reply in queued:
-            check(reply)
+        first = 2 if self.asks else 1
+        denied: dict[int, str] = {}
+        for position, reply in enumerate(queued, start=-first):
+            if isinstance(reply, ReplyError) and reply.code == "NOPERM" and position >= 0:
+                denied[position] = reply.text
+            else:
+                check(reply)
+        if denied:
+            raise DeniedError(denied)
         check(done)
         return list(done) if done is not None else None
 

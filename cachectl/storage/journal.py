@@ -7,13 +7,14 @@ when the journal is opened again; a wrong line anywhere else is damage.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from cachectl.errors import ConfigError, DamagedError
+from cachectl.errors import ConfigError, DamagedError, LockedError
 from cachectl.storage.files import append_private, disk_error, make_durable
 
 Entry = dict[str, Any]
@@ -25,11 +26,21 @@ def _line(entry: Mapping[str, Any]) -> bytes:
 
 
 class Journal:
-    """Appends entries to the journal at `path`, creating it when it is not there."""
+    """Appends entries to the journal at `path`, creating it when it is not there.
+
+    Raises LockedError when another process writes it, StorageError.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = append_private(path)
+        if not _lock(self._file, fcntl.LOCK_EX):
+            self._file.close()
+            raise LockedError(
+                "another process is at this run",
+                hint="wait for it, or end it",
+                target=path.parent.name,
+            )
 
     def record(self, kind: str, **fields: Any) -> None:
         """Append one entry and return when it is durable. Raises StorageError."""
@@ -62,6 +73,26 @@ class Journal:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+
+def is_written(path: Path) -> bool:
+    """Return whether a process has the journal at `path` open to write."""
+    try:
+        with path.open("rb") as file:
+            return not _lock(file, fcntl.LOCK_SH)
+    except OSError:
+        return False
+
+
+def _lock(file: BinaryIO, kind: int) -> bool:
+    """Take the file's lock, which ends with the process; False when another one has it."""
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
 
 
 def read_journal(path: Path) -> Iterator[Entry]:

@@ -21,6 +21,7 @@ from typing import Any
 
 from cachectl.errors import ConfigError, DamagedError
 from cachectl.storage.files import private_directory, replace_file, state_directory
+from cachectl.storage.journal import is_written
 
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 _ID = re.compile(r"\d{8}-\d{6}-[a-z0-9]{4}")
@@ -74,6 +75,19 @@ class RunDirectory:
             raise DamagedError(f"run {self.id} is damaged: its run.json is no object")
         return facts
 
+    @property
+    def is_active(self) -> bool:
+        """Whether a process is carrying this run out just now."""
+        return is_written(self.journal)
+
+    def state(self, facts: Mapping[str, Any]) -> str:
+        """Return how the run stands: as run.json says, but `stopped` when nobody goes on with it.
+
+        facts: run.json.
+        """
+        state = str(facts.get("state", "damaged"))
+        return "stopped" if state == "running" and not self.is_active else state
+
     def remove(self) -> None:
         """Delete the run with its archive: it cannot be undone after that."""
         shutil.rmtree(self.path)
@@ -112,5 +126,6 @@ class Runs:
         if len(found) == 1:
             return found[0]
         if not found:
-            raise ConfigError(f"there is no run {name!r}", hint="`cachectl runs` lists them")
+            hint = "`cachectl invalidate runs` lists them"
+            raise ConfigError(f"there is no run {name!r}", hint=hint)
         raise ConfigError(f"{len(found)} runs begin with {name!r}", hint="give more of the name")

@@ -12,7 +12,7 @@ from cachectl.actions.plan import RECENT, Meant
 from cachectl.actions.run import RunResult
 from cachectl.actions.undo import UndoResult
 from cachectl.analysis.summary import NamespaceSummary
-from cachectl.model import ServerFacts
+from cachectl.model import ServerFacts, Unavailable
 from cachectl.output.report import Block, Column, Kind, Pairs, Report, Table
 
 PLAN_SCHEMA = "cachectl.invalidate-plan/1"
@@ -66,6 +66,15 @@ def plan_report(meant: Meant, facts: PlanFacts, server: ServerFacts) -> Report:
                 (Column("own_lookups", Kind.COUNT, audience="machines"), meant.own_lookups),
                 (Column("plan", audience="machines"), facts.file),
                 *_recent(meant),
+                (
+                    Column(
+                        "loads_first_minute",
+                        Kind.COUNT,
+                        "loads in the first minute, about",
+                        "all" if meant.loads is not None else "machines",
+                    ),
+                    None if meant.loads is None else round(meant.loads),
+                ),
             ]
         ),
         Table(
@@ -90,7 +99,15 @@ def plan_report(meant: Meant, facts: PlanFacts, server: ServerFacts) -> Report:
             audience="all" if meant.samples else "machines",
         ),
     ]
-    return Report(PLAN_SCHEMA, blocks, server=server, main="namespaces", notes=_notes(meant, facts))
+    return Report(
+        PLAN_SCHEMA,
+        blocks,
+        server=server,
+        main="namespaces",
+        partial=bool(meant.left_out),
+        unavailable=meant.left_out,
+        notes=_notes(meant, facts),
+    )
 
 
 def _recent(meant: Meant) -> Iterable[tuple[Column, Any]]:
@@ -105,15 +122,14 @@ def _recent(meant: Meant) -> Iterable[tuple[Column, Any]]:
 
 def _notes(meant: Meant, facts: PlanFacts) -> list[str]:
     notes = []
-    if meant.recent and meant.recent[0]:
+    if meant.loads and meant.loads >= 1:
+        seen = "idle times" if meant.recent else "frequencies"
         notes.append(
-            f"{meant.recent[0]:,} of the keys were used within the last minute: expect about as "
-            "many loads from the database behind in the first minute"
+            f"by their {seen}, about {round(meant.loads):,} of the keys are used within a minute: "
+            "expect as many loads from the database behind in the first one"
         )
     if meant.missing:
         notes.append(f"{meant.missing:,} of the named keys are not there")
-    if meant.unreadable:
-        notes.append(f"{meant.unreadable:,} keys can't be read by this login and are left alone")
     if facts.file:
         notes.append(f"saved as {facts.file}; `cachectl invalidate apply {facts.file}` does it")
     notes.append("nothing was changed")
@@ -133,8 +149,14 @@ def _namespace(namespace: NamespaceSummary) -> Sequence[Any]:
     )
 
 
-def run_report(result: RunResult, server: ServerFacts, told: Mapping[str, Any]) -> Report:
-    """Return what a run has done. told: outcome → (key, reason) of some keys that went wrong."""
+def run_report(
+    result: RunResult, server: ServerFacts, told: Mapping[str, Any], left_out: Sequence[Unavailable]
+) -> Report:
+    """Return what a run has done.
+
+    told: outcome → (key, reason) of some keys that went wrong; left_out: what could not be looked
+    at when the keys were chosen.
+    """
     tally = result.tally
     not_done = [tally.of(o) for o in (Outcome.CHANGED, Outcome.REFUSED, Outcome.UNKNOWN)]
     pairs = [
@@ -173,8 +195,16 @@ def run_report(result: RunResult, server: ServerFacts, told: Mapping[str, Any]) 
         notes.append(
             f"{not_done[2]:,} keys are gone, but whether by this run is not known: a reply was lost"
         )
-    partial = any(not_done[:2])  # what is gone needs nothing more to be done
-    return Report(RUN_SCHEMA, blocks, server=server, main="troubled", partial=partial, notes=notes)
+    partial = any(not_done[:2]) or bool(left_out)  # what is gone needs nothing more to be done
+    return Report(
+        RUN_SCHEMA,
+        blocks,
+        server=server,
+        main="troubled",
+        partial=partial,
+        unavailable=left_out,
+        notes=notes,
+    )
 
 
 def undo_report(result: UndoResult, server: ServerFacts) -> Report:

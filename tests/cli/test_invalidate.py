@@ -391,7 +391,7 @@ def test_flush_always_wants_the_name(cache):
 
 def test_a_second_run_is_told_of_the_first(cache):
     client = cache.client(protocol=2)
-    client.set("cachectl:lock:db0", b'{"what": "run x"}', px=60_000)
+    client.set("cachectl:lock", b'{"what": "run x"}', px=60_000)
     done = run(cache, "invalidate", "user:*", "--yes").check(6)
     assert "another run" in done.stderr
     assert len(names(cache, "user:*")) == 40

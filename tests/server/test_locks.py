@@ -22,25 +22,25 @@ def opened(any_server):
         yield server
 
 
-KEY = b"cachectl:lock:db0"
+KEY = b"cachectl:lock"
 
 
 def test_the_second_run_is_told_who_holds_the_lock(opened, any_server):
-    with Lock(opened, "db0", "run a"):
+    with Lock(opened, "run a"):
         with (
             pytest.raises(LockedError, match=r"run a .*process") as caught,
-            Lock(opened, "db0", "run b"),
+            Lock(opened, "run b"),
         ):
             pass
         assert caught.value.exit_code == 6
         assert 0 < any_server.client().pttl(KEY) <= 30_000
     assert not any_server.client().exists(KEY)
-    with Lock(opened, "db0", "run b") as lock:
+    with Lock(opened, "run b") as lock:
         assert lock.note is None
 
 
 def test_a_lock_is_renewed_while_it_is_held(opened, any_server):
-    with Lock(opened, "db0", "slow", life=0.6) as lock:
+    with Lock(opened, "slow", life=0.6) as lock:
         time.sleep(1.3)
         assert any_server.client().exists(KEY)
         assert not lock.lost.is_set()
@@ -58,7 +58,7 @@ def test_a_lock_of_a_dead_process_of_this_machine_is_taken_over(opened, any_serv
         capture_output=True,
     )
     any_server.client().set(KEY, done.stdout.strip(), px=60_000)
-    with Lock(opened, "db0", "new") as lock:
+    with Lock(opened, "new") as lock:
         assert "took over" in lock.note
         assert Owner.unpack(any_server.client().get(KEY)).token == lock.owner.token
 
@@ -66,22 +66,22 @@ def test_a_lock_of_a_dead_process_of_this_machine_is_taken_over(opened, any_serv
 def test_a_lock_of_another_machine_is_respected_until_it_ends(opened, any_server):
     there = json.loads(Owner.this_process("there").pack()) | {"machine": "elsewhere", "pid": 1}
     any_server.client().set(KEY, json.dumps(there), px=400)
-    with pytest.raises(LockedError, match="elsewhere"), Lock(opened, "db0", "new"):
+    with pytest.raises(LockedError, match="elsewhere"), Lock(opened, "new"):
         pass
     time.sleep(0.5)
-    with Lock(opened, "db0", "new"):
+    with Lock(opened, "new"):
         pass
 
 
 def test_a_value_that_is_no_lock_of_ours_is_respected_too(opened, any_server):
     any_server.client().set(KEY, b"\xff{", px=60_000)
-    with pytest.raises(LockedError, match="another run"), Lock(opened, "db0", "new"):
+    with pytest.raises(LockedError, match="another run"), Lock(opened, "new"):
         pass
 
 
 def test_a_lock_that_was_taken_away_is_noticed_and_not_deleted(opened, any_server):
     client = any_server.client()
-    with Lock(opened, "db0", "mine", life=0.3) as lock:
+    with Lock(opened, "mine", life=0.3) as lock:
         client.set(KEY, b"someone else")
         assert lock.lost.wait(2)
     assert client.get(KEY) == b"someone else"
@@ -98,6 +98,6 @@ def test_a_login_that_may_not_lock_is_refused(any_server):
     with (
         open_server(target) as server,
         pytest.raises(RefusedError, match="cannot take the lock"),
-        Lock(server, "db0", "x"),
+        Lock(server, "x"),
     ):
         pass

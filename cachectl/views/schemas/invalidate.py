@@ -50,6 +50,9 @@ _PLAN = report(
         "used_last_minute": field(Kind.COUNT, "of the keys, used in the last minute"),
         "used_last_ten_minutes": field(Kind.COUNT, "of the keys, used in the last ten minutes"),
         "used_last_hour": field(Kind.COUNT, "of the keys, used in the last hour"),
+        "loads_first_minute": field(
+            Kind.COUNT, "of the keys, used within a minute: loads for the database behind, about"
+        ),
         "namespaces": rows(invalidate._NAMESPACES, _NAMESPACE, "by namespace"),
         "nodes": _NODES,
         "sample": rows((Column("key", Kind.KEY),), {"key": "name of a key"}, "some of the keys"),
