@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import IntEnum
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 NO_TTL = -1
 """What PTTL answers for a key that never expires (and for a hash whose fields alone expire)."""
@@ -434,9 +435,8 @@ NEVER = -1
 """An expiry time that says: never expires."""
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedKey:
-    """One key of a plan.
+class PlannedKey(NamedTuple):
+    """One key of a plan. A tuple, because a million of them are made and read.
 
     expires_at: Unix milliseconds by the server's clock, NEVER for none. size: MEMORY USAGE in
     bytes, 0 when it was not asked for. idle: seconds, -1 unknown. guard: a digest of the value
@@ -451,8 +451,7 @@ class PlannedKey:
     guard: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyCopy:
+class KeyCopy(NamedTuple):
     """One key as it was before a run touched it: everything that undo needs.
 
     how: `payload` (data is what DUMP gave), `pieces` (a logical copy, one LogicalValue a record),
@@ -469,4 +468,4 @@ class KeyCopy:
     expires_at: int = NEVER
     idle: int = -1
     freq: int = -1
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = MappingProxyType({})

@@ -132,16 +132,21 @@ def archived(path: Path) -> dict[bytes, int]:
 
 
 def _count_frame(raw: bytes, copies: dict[bytes, int]) -> None:
-    at = 0
-    while at < len(raw):
-        parts = []
-        for _ in range(4):
-            (size,) = struct.unpack_from("<Q", raw, at)
-            parts.append(raw[at + 8 : at + 8 + size])
-            at += 8 + size
-        at += 19
-        if not (parts[2] and json.loads(parts[2]).get("more")):
-            copies[parts[0]] = copies.get(parts[0], 0) + 1
+    count, listed = struct.unpack_from("<II", raw, 0)
+    at = 8 + listed + count * (2 + 1 + 8 + 8 + 2)
+    columns = []
+    for _ in range(3):
+        sizes = struct.unpack_from(f"<{count}Q", raw, at)
+        at += 8 * count
+        column = []
+        for size in sizes:
+            column.append(raw[at : at + size])
+            at += size
+        columns.append(column)
+    assert at == len(raw)
+    for key, extra in zip(columns[0], columns[1], strict=True):
+        if not (extra and json.loads(extra).get("more")):
+            copies[key] = copies.get(key, 0) + 1
 
 
 def state_home() -> Path:

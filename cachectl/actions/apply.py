@@ -16,13 +16,15 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 
-from cachectl.actions.changes import Change, Outcome
+from cachectl.actions.changes import Change, Outcome, reason_of
 from cachectl.actions.guards import fits
 from cachectl.actions.ledger import Ledger, Tally
-from cachectl.actions.recovery import LAG, PATIENCE, TROUBLE, Recovery
+from cachectl.actions.parting import batches, in_waves
+from cachectl.actions.recovery import TROUBLE, OnProgress, Recent, Recovery, await_replicas
 from cachectl.errors import PartialError
 from cachectl.model import KeyCopy, PlannedKey
 from cachectl.server.handle import Server
@@ -30,18 +32,18 @@ from cachectl.server.lanes import Lanes
 from cachectl.server.locks import Lock
 from cachectl.server.logical import UnknownTypeError
 from cachectl.server.pace import Pace
-from cachectl.server.replication import read_lag
 from cachectl.server.resp import ReplyError
-from cachectl.server.transaction import GIANT, DeniedError, Group, MovedError, Wanted
+from cachectl.server.transaction import GIANT, Group, MovedError
 from cachectl.storage.elements import pack_value
+from cachectl.storage.files import StorageError
 from cachectl.storage.spool import SpoolWriter
 
 _TRIES = 6
-_BATCH_BYTES = 8 * 1024 * 1024
+_FLIGHTS = 4
+"""Flights of keys that are looked at before their copies are made durable together."""
 _HEALTH_EVERY = 1.0
 
 Keys = dict[bytes, PlannedKey]
-OnProgress = Callable[[int, str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,11 @@ class _Flying:
 
     group: Group
     copies: Sequence[KeyCopy]
-    records: Sequence[range]
+    records: range
+
+    def records_of(self, number: int) -> range:
+        """Return the records of one of the copies; a giant has several."""
+        return self.records if len(self.copies) == 1 else self.records[number : number + 1]
 
 
 @dataclass(slots=True)
@@ -88,6 +94,7 @@ class Applier:
     _flying: list[_Flying] = field(default_factory=list)
     _begun: Recent = field(init=False)
     _missing: Outcome = Outcome.GONE
+    _one_by_one: bool = False
     _checked: float = 0.0
 
     def __post_init__(self) -> None:
@@ -97,7 +104,7 @@ class Applier:
 
     def run(
         self,
-        plan: Iterable[PlannedKey],
+        plan: Iterable[list[PlannedKey]],
         *,
         start: int = 0,
         stop: int | None = None,
@@ -117,7 +124,7 @@ class Applier:
         self._suspects = dict(suspects or {})
         done = start
         with self._lanes:
-            for batch in batches(plan, start, lambda: self.pace.batch, least=least, stop=stop):
+            for batch in batches(plan, start, lambda: self._window, least=least, stop=stop):
                 self._begun.note(done)
                 self._missing = Outcome.UNKNOWN if done < uncertain else Outcome.GONE
                 done += len(batch)
@@ -132,9 +139,8 @@ class Applier:
         archive = self.archive
         if archive is None:
             self.ledger.journal.note("sent", upto=upto)
-        for part in _parts(list(keys.values()), self.pace.batch):
+        for part in _parts(list(keys.values()), self._window):
             self._check_health()
-            self.pace.before(len(part))
             self._change(part)
         self._make_durable()  # nothing is left to do, but for copies of what could not be changed
         self.ledger.end(
@@ -143,6 +149,11 @@ class Applier:
             digest=archive.digest if archive else "",
             kind=kind,
         )
+
+    @property
+    def _window(self) -> int:
+        """How many keys become durable together: several flights, but at a slow rate only one."""
+        return self.pace.batch * (1 if self.pace.cap.rate else _FLIGHTS)
 
     def _change(self, keys: Keys) -> None:
         """Change keys, in smaller and smaller groups when they are written all the time."""
@@ -158,7 +169,9 @@ class Applier:
             else:
                 self.recovery.fine()
                 tries += 1
-                size //= 4  # keys that are written all the time must not hold up the others
+                # Keys that are written all the time must not hold up the others.
+                size = 1 if self._one_by_one else size // 4
+                self._one_by_one = False
             keys = {key: keys[key] for key in again}
         for key in keys:
             self._forget(key)
@@ -167,8 +180,7 @@ class Applier:
     def _attempt(self, keys: Keys, size: int) -> list[bytes]:
         """Try to change keys in groups of at most `size`; return those to try again."""
         again: list[bytes] = []
-        wanted = [Wanted(planned.key, planned.size) for planned in keys.values()]
-        for unit in self._lanes.units(wanted, size):
+        for unit in self._lanes.units(keys.values(), size):
             if len(unit) == 1 and unit[0].keys[0].size > GIANT:
                 again += self._giant(unit[0], keys)
             else:
@@ -176,41 +188,69 @@ class Applier:
         return again
 
     def _unit(self, unit: Sequence[Group], keys: Keys) -> list[bytes]:
-        """Take groups through a transaction side by side; return the keys to try again."""
-        begun = time.monotonic()
-        groups = self._look(unit)
-        seconds = time.monotonic() - begun
-        chosen = [self._chosen(group, keys) for group in groups]
-        flying = [
-            self._archived(group, copies) for group, copies in zip(groups, chosen, strict=True)
-        ]
-        self._make_durable()
-        begun = time.monotonic()
-        self._flying = flying
-        for one in flying:
-            commands = [self.change.command(copy, one.group.now) for copy in one.copies]
-            one.group.send_commit(commands)
+        """Take groups through their transactions side by side; return the keys to try again."""
+        flying: list[_Flying] = []
         again: list[bytes] = []
-        while self._flying:
-            again += self._committed(self._flying[0], keys)
-            del self._flying[0]
-        seconds += time.monotonic() - begun
-        self.pace.after(sum(len(group.keys) for group in groups), seconds)
+        try:
+            for groups in self._looked_at(in_waves(unit, self.pace.batch), again):
+                flying += [self._archived(group, self._chosen(group, keys)) for group in groups]
+            self._make_durable()
+        except BaseException:
+            self._take_back(flying)
+            raise
+        self._flying = flying
+        for wave in in_waves([one.group for one in flying], self.pace.batch):
+            self.pace.before(0)
+            begun = time.monotonic()
+            committing = self._flying[: len(wave)]
+            for one in committing:
+                one.group.send_commit(self.change.commands(one.copies, one.group.now))
+            for one in committing:
+                again += self._committed(one, keys)
+                del self._flying[0]
+            self.pace.after(_size(wave), time.monotonic() - begun)
         return again
 
-    def _look(self, unit: Sequence[Group]) -> list[Group]:
-        """Look at the keys of all groups; of a slot on its way, where the key is."""
+    def _looked_at(
+        self, waves: Sequence[Sequence[Group]], again: list[bytes]
+    ) -> Iterator[list[Group]]:
+        """Yield each wave of groups when it is looked at, while the next one is on its way.
+
+        again: takes the keys that have to be tried again, one by one.
+        """
+        sent: deque[float] = deque()
+        arrived, asked = 0.0, 0
+        for number, wave in enumerate(waves):
+            while asked < min(len(waves), number + (2 if self.pace.overlap else 1)):
+                sent.append(self._ask(waves[asked]))
+                asked += 1
+            found = self._look(wave, again)
+            begun, now = max(arrived, sent.popleft()), time.monotonic()
+            self.pace.after(_size(wave), now - begun)
+            arrived = now
+            yield found
+
+    def _ask(self, wave: Sequence[Group]) -> float:
+        """Ask for everything that copies of a wave need. Return when that was."""
+        self.pace.before(_size(wave))
+        begun = time.monotonic()
+        for group in wave:
+            group.send_look(**self._look_options)
+        return begun
+
+    def _look(self, wave: Sequence[Group], again: list[bytes]) -> list[Group]:
+        """Read what was asked for; of a slot on its way, look where the key is."""
         look = self._look_options
-        for group in unit:
-            group.send_look(**look)
         found: list[Group] = []
         moved: list[tuple[Group, MovedError]] = []
-        for group in unit:
+        for group in wave:
             try:
                 group.receive_look(**look)
                 found.append(group)
             except MovedError as error:
                 moved.append((group, error))
+            except ReplyError as error:
+                again += self._denied([wanted.key for wanted in group.keys], error)
         for number, (group, refusal) in enumerate(moved):
             place = refusal.host_port
             if refusal.code != "ASK" or place is None or len(group.keys) > 1:
@@ -230,6 +270,14 @@ class Applier:
 
     def _chosen(self, group: Group, keys: Keys) -> list[KeyCopy]:
         """Return the copies of the keys that are there and are still what the plan saw."""
+        if not self._suspects and not self.checks_guards:
+            if missing := [
+                wanted.key
+                for wanted, copy in zip(group.keys, group.copies, strict=True)
+                if copy is None
+            ]:
+                self.ledger.count_all(self._missing, missing)
+            return group.present
         chosen: list[KeyCopy] = []
         for wanted, copy in zip(group.keys, group.copies, strict=True):
             if self._is_settled(group, wanted.key, copy, keys):
@@ -259,48 +307,62 @@ class Applier:
 
     def _archived(self, group: Group, copies: Sequence[KeyCopy]) -> _Flying:
         if self.archive is None:
-            return _Flying(group, copies, [range(0)] * len(copies))
+            return _Flying(group, copies, range(0))
         first = self.archive.count
-        for copy in copies:
-            self.archive.add(self.change.archived(copy))
-        return _Flying(group, copies, [range(first + i, first + i + 1) for i in range(len(copies))])
+        self.archive.extend(list(map(self.change.archived, copies)))
+        return _Flying(group, copies, range(first, self.archive.count))
 
     def _committed(self, flying: _Flying, keys: Keys) -> list[bytes]:
         """Read what a transaction has done; return the keys to try again."""
         try:
             replies = flying.group.receive_commit()
-        except DeniedError as error:  # and nothing was changed
-            return self._denied(flying, error)
+        except ReplyError as error:
+            self._void(flying)
+            return self._denied([copy.key for copy in flying.copies], error)
+        copies = flying.copies
         if replies is None:  # one of the keys was written meanwhile, and nothing was changed
-            for records in flying.records:
-                self.ledger.void(records)
-            return [copy.key for copy in flying.copies]
-        for copy, records, reply in zip(flying.copies, flying.records, replies, strict=True):
-            outcome = self.change.outcome(reply)
-            reason = reply.text if isinstance(reply, ReplyError) else ""
+            self._void(flying)
+            return [copy.key for copy in copies]
+        for copy in copies if self._suspects else ():
             self._forget(copy.key)
+        outcomes = self.change.outcomes(copies, replies)
+        if all(outcome is Outcome.DONE for outcome in outcomes):
+            size = sum(keys[copy.key].size or len(copy.data) for copy in copies)
+            self.ledger.count_all(Outcome.DONE, [copy.key for copy in copies], size)
+            return []
+        for number, (copy, outcome) in enumerate(zip(copies, outcomes, strict=True)):
+            reason = reason_of(copies, replies, number)
             self.ledger.count(outcome, copy.key, keys[copy.key].size or len(copy.data), reason)
-            if outcome is not Outcome.DONE:
-                self.ledger.void(records)
+            if outcome is Outcome.REFUSED:
+                self._void(flying, number)
         return []
 
-    def _denied(self, flying: _Flying, error: DeniedError) -> list[bytes]:
-        """Leave alone what this login may not change; return the others, to try again."""
-        again: list[bytes] = []
-        for position, (copy, records) in enumerate(zip(flying.copies, flying.records, strict=True)):
-            self.ledger.void(records)
-            if position in error.denied:
-                self._forget(copy.key)
-                self.ledger.count(Outcome.REFUSED, copy.key, reason=error.denied[position])
-            else:
-                again.append(copy.key)
-        return again
+    def _void(self, flying: _Flying, number: int | None = None) -> None:
+        """Note that no change followed the copies of a group, or one of them."""
+        self.ledger.void(flying.records if number is None else flying.records_of(number))
+
+    def _denied(self, names: Sequence[bytes], error: ReplyError) -> list[bytes]:
+        """Leave a key alone that this login may not look at or change.
+
+        Of several it is not said which one: return them, to be tried one by one. Raises any other
+        error, and MovedError.
+        """
+        if error.code != "NOPERM":
+            raise error
+        if len(names) > 1:
+            self._one_by_one = True
+            return list(names)
+        self._forget(names[0])
+        self.ledger.count(Outcome.REFUSED, names[0], reason=error.text)
+        return []
 
     def _giant(self, group: Group, keys: Keys) -> list[bytes]:
         """Take one giant key through: its elements are copied piece by piece, under WATCH."""
         key = group.keys[0].key
         try:
             copy = group.watch_giant(frequency=self._look_options["frequency"])
+        except ReplyError as error:
+            return self._denied([key], error)
         except MovedError as error:
             place = error.host_port
             if error.code != "ASK" or place is None:
@@ -320,12 +382,13 @@ class Applier:
             self.ledger.count(Outcome.REFUSED, key, reason=reason)
             return []
         except TROUBLE:
-            self.ledger.void(range(first, self.archive.count if self.archive else 0))
+            last = self.archive.count if self.archive else 0
+            self._take_back([_Flying(group, [copy], range(first, last))])
             raise
         self._make_durable()
         last = self.archive.count if self.archive else 0
-        self._flying = [_Flying(group, [copy], [range(first, last)])]
-        group.send_commit([self.change.command(copy, group.now)])
+        self._flying = [_Flying(group, [copy], range(first, last))]
+        group.send_commit(self.change.commands([copy], group.now))
         again = self._committed(self._flying[0], keys)
         self._flying = []
         return again
@@ -339,10 +402,10 @@ class Applier:
         waiting: KeyCopy | None = None
         for number, piece in enumerate(group.pieces(copy)):
             if waiting is not None:
-                self.archive.add(replace(waiting, extra={"piece": number - 1, "more": True}))
+                self.archive.add(waiting._replace(extra={"piece": number - 1, "more": True}))
             self._check_archive_size()
             data = pack_value(piece)
-            waiting = replace(copy, how="pieces", data=data, extra={"piece": number})
+            waiting = copy._replace(how="pieces", data=data, extra={"piece": number})
         if waiting is not None:
             self.archive.add(waiting)
 
@@ -350,6 +413,19 @@ class Applier:
         if self.archive is not None and self.archive.is_pending:
             self._check_archive_size()
             self.archive.sync()
+
+    def _take_back(self, flying: Sequence[_Flying]) -> None:
+        """Void copies that no change will follow.
+
+        Their records are made durable before: what the journal says of records that a crash takes
+        away would be said of those that are written in their place.
+        """
+        if self.archive is None or self.archive.is_broken:
+            return
+        with suppress(StorageError):
+            self.archive.sync()
+            for one in flying:
+                self._void(one)
 
     def _check_archive_size(self) -> None:
         if self.max_archive and self.archive and self.archive.bytes_written > self.max_archive:
@@ -364,12 +440,12 @@ class Applier:
         """Suspect what is in flight, and connect again. Raises PartialError to give up."""
         flying, self._flying = self._flying, []
         for group in flying:
-            for copy, records in zip(group.copies, group.records, strict=True):
+            for number, copy in enumerate(group.copies):
                 if not self.ledger.has(copy.key):
                     # If two transactions of a key are uncertain, both hold the same value: the
                     # second one's WATCH began before the first could still be executed.
                     self._forget(copy.key)
-                    self._suspects[copy.key] = Suspect(copy, records)
+                    self._suspects[copy.key] = Suspect(copy, group.records_of(number))
         self._lanes.drop()
         self.recovery.after(error)
         self.recheck = self._begun.doubted(self.recovery, self.recheck, self.ledger)
@@ -392,81 +468,11 @@ class Applier:
                 self._stumble(error)
 
 
-class Recent:
-    """Remembers where in the plan the work of the last minute began, in case a server forgets."""
-
-    def __init__(self) -> None:
-        self._begun: deque[tuple[float, int]] = deque()
-
-    def note(self, record: int) -> None:
-        """A batch begins at this record of the plan."""
-        now = time.monotonic()
-        self._begun.append((now, record))
-        while len(self._begun) > 1 and now - self._begun[1][0] > LAG:
-            self._begun.popleft()
-
-    def doubted(self, recovery: Recovery, before: range, ledger: Ledger) -> range:
-        """Return which records of the plan have to be looked at again in the end.
-
-        recovery: says whether another server has taken the place; before: what was known so far.
-        The journal is told, so that a resumed run knows it, too.
-        """
-        if not recovery.doubt or not self._begun:
-            return before
-        first = 0 if recovery.doubt > LAG else self._begun[0][1]
-        stop = self._begun[-1][1]
-        recovery.doubt = 0.0
-        if before:
-            first, stop = min(first, before.start), max(stop, before.stop)
-        ledger.journal.record("failover", first=first, stop=stop)
-        return range(first, stop)
-
-
 def _parts(keys: Sequence[PlannedKey], size: int) -> Iterator[Keys]:
     """Part the keys of a batch: into several flights when a resumed run has much to look at."""
     for at in range(0, len(keys), max(1, size)):
         yield {planned.key: planned for planned in keys[at : at + size]}
 
 
-def batches(
-    plan: Iterable[PlannedKey],
-    start: int,
-    size: Callable[[], int],
-    *,
-    least: int = 1,
-    stop: int | None = None,
-) -> Iterator[list[PlannedKey]]:
-    """Yield the records of a plan from `start` to `stop`, in batches bounded by number and bytes.
-
-    least: the records that the first batch has at least.
-    """
-    batch: list[PlannedKey] = []
-    weight = 0
-    for number, planned in enumerate(plan):
-        if number < start:
-            continue
-        if stop is not None and number >= stop:
-            break
-        batch.append(planned)
-        weight += planned.size
-        if len(batch) >= least and (len(batch) >= size() or weight >= _BATCH_BYTES):
-            yield batch
-            batch, weight, least = [], 0, 1
-    if batch:
-        yield batch
-
-
-def await_replicas(server: Server, lanes: Lanes, on_progress: OnProgress) -> None:
-    """Wait while a replica is further behind than the profile allows. Raises PartialError."""
-    limits = server.target.limits
-    for node in server.primaries:
-        deadline = time.monotonic() + 10 * PATIENCE
-        while (lag := read_lag(lanes.lane(node))) > limits.max_lag:
-            if lag > limits.critical_lag or time.monotonic() > deadline:
-                raise PartialError(
-                    f"stopped: a replica of {node.name} is {lag:,} bytes behind",
-                    hint="resume when it has caught up",
-                    target=node.name,
-                )
-            on_progress(-1, f"waiting for a replica, {lag:,} bytes behind")
-            time.sleep(0.5)
+def _size(groups: Iterable[Group]) -> int:
+    return sum(len(group.keys) for group in groups)

@@ -9,8 +9,8 @@ again does the same.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol
 
@@ -51,12 +51,12 @@ class Change(Protocol):
         """Return the copy as the archive keeps it."""
         ...
 
-    def command(self, copy: KeyCopy, now: int) -> Command:
-        """Return the command that changes this key. now: by the server's clock, Unix ms."""
+    def commands(self, copies: Sequence[KeyCopy], now: int) -> list[Command]:
+        """Return the commands that change these keys. now: by the server's clock, Unix ms."""
         ...
 
-    def outcome(self, reply: Any) -> Outcome:
-        """Return what the command's reply says."""
+    def outcomes(self, copies: Sequence[KeyCopy], replies: Sequence[Any]) -> list[Outcome]:
+        """Return what the commands' replies say of each key."""
         ...
 
     def probe(self, copy: KeyCopy) -> Command | None:
@@ -77,6 +77,12 @@ def _done_if_one(reply: Any) -> Outcome:
     return Outcome.DONE if reply == 1 else Outcome.GONE
 
 
+def reason_of(copies: Sequence[KeyCopy], replies: Sequence[Any], number: int) -> str:
+    """Return why the server refused the change of one of the keys, '' when it did not."""
+    reply = replies[number] if len(replies) == len(copies) else replies[0]
+    return reply.text if isinstance(reply, ReplyError) else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Unlink:
     """Remove the key; its memory is freed in the background."""
@@ -90,14 +96,18 @@ class Unlink:
         """As it was looked at."""
         return copy
 
-    def command(self, copy: KeyCopy, now: int) -> Command:
-        """UNLINK key."""
+    def commands(self, copies: Sequence[KeyCopy], now: int) -> list[Command]:
+        """UNLINK key key …."""
         del now
-        return "UNLINK", copy.key
+        return [("UNLINK", *(copy.key for copy in copies))] if copies else []
 
-    def outcome(self, reply: Any) -> Outcome:
-        """1: removed; 0: it had expired in between."""
-        return _done_if_one(reply)
+    def outcomes(self, copies: Sequence[KeyCopy], replies: Sequence[Any]) -> list[Outcome]:
+        """So many were removed; the others had expired in between, and which is all the same."""
+        if not copies:
+            return []
+        if isinstance(replies[0], ReplyError):
+            return [Outcome.REFUSED] * len(copies)
+        return [Outcome.DONE] * replies[0] + [Outcome.GONE] * (len(copies) - replies[0])
 
     def probe(self, copy: KeyCopy) -> None:
         """Nothing: that it is gone says enough."""
@@ -132,16 +142,18 @@ class Expire:
         """Return the key's new TTL in milliseconds."""
         return max(1, self.after + round(self.spread * _fraction(self.seed, key)))
 
-    def command(self, copy: KeyCopy, now: int) -> Command:
+    def commands(self, copies: Sequence[KeyCopy], now: int) -> list[Command]:
         """PEXPIREAT key time: never later than the key would expire anyway."""
-        expires_at = now + self.ttl(copy.key)
-        if copy.expires_at != NEVER:
-            expires_at = min(expires_at, copy.expires_at)
-        return "PEXPIREAT", copy.key, expires_at
+        return [("PEXPIREAT", copy.key, self._expires_at(copy, now)) for copy in copies]
 
-    def outcome(self, reply: Any) -> Outcome:
+    def _expires_at(self, copy: KeyCopy, now: int) -> int:
+        expires_at = now + self.ttl(copy.key)
+        return expires_at if copy.expires_at == NEVER else min(expires_at, copy.expires_at)
+
+    def outcomes(self, copies: Sequence[KeyCopy], replies: Sequence[Any]) -> list[Outcome]:
         """1: set; 0: it is gone."""
-        return _done_if_one(reply)
+        del copies
+        return list(map(_done_if_one, replies))
 
     def probe(self, copy: KeyCopy) -> None:
         """Nothing: the TTL says enough."""
@@ -165,19 +177,24 @@ class Rename:
 
     def archived(self, copy: KeyCopy) -> KeyCopy:
         """The data stays in the server; where follows from the run."""
-        return replace(copy, how="renamed")
+        return copy._replace(how="renamed")
 
     def target(self, key: bytes) -> bytes:
         """Return the key's name in quarantine."""
         return sibling(key, QUARANTINE + self.run.encode() + b":")
 
-    def command(self, copy: KeyCopy, now: int) -> Command:
+    def commands(self, copies: Sequence[KeyCopy], now: int) -> list[Command]:
         """RENAMENX key target."""
         del now
-        return "RENAMENX", copy.key, self.target(copy.key)
+        return [("RENAMENX", copy.key, self.target(copy.key)) for copy in copies]
 
-    def outcome(self, reply: Any) -> Outcome:
+    def outcomes(self, copies: Sequence[KeyCopy], replies: Sequence[Any]) -> list[Outcome]:
         """1: moved; an error that says so: it is gone."""
+        del copies
+        return list(map(self._outcome, replies))
+
+    @staticmethod
+    def _outcome(reply: Any) -> Outcome:
         if isinstance(reply, ReplyError) and "no such key" in reply.text.lower():
             return Outcome.GONE
         return Outcome.DONE if reply == 1 else Outcome.REFUSED

@@ -6,8 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from cachectl.actions.apply import await_replicas
-from cachectl.actions.recovery import TROUBLE
+from cachectl.actions.recovery import TROUBLE, await_replicas
 from cachectl.errors import PartialError
 from cachectl.server.handle import Server
 from cachectl.server.info import Info, keyspace_of, number

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,8 +64,16 @@ class Ledger:
         if outcome is Outcome.DONE:
             self._batch.bytes += size
         if outcome in _TOLD:
-            shown = base64.b64encode(key).decode()
-            self._told.setdefault(outcome.value, []).append([shown, reason])
+            self._told.setdefault(outcome.value, []).append([_shown(key), reason])
+
+    def count_all(self, outcome: Outcome, keys: Collection[bytes], size: int = 0) -> None:
+        """Note the same of several keys. size: their bytes together."""
+        self._seen.update(keys)
+        self._batch.add(outcome.value, len(keys))
+        if outcome is Outcome.DONE:
+            self._batch.bytes += size
+        if outcome in _TOLD:
+            self._told.setdefault(outcome.value, []).extend([_shown(key), ""] for key in keys)
 
     def has(self, key: bytes) -> bool:
         """Return whether this batch knows what became of a key."""
@@ -100,3 +108,7 @@ class Ledger:
             self.tally.take(self._batch.counts, self._batch.bytes)
         else:
             self.again.take(self._batch.counts, self._batch.bytes)
+
+
+def _shown(key: bytes) -> str:
+    return base64.b64encode(key).decode()

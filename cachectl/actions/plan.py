@@ -5,9 +5,10 @@ Memory holds the summary, whatever the number of keys: the keys go to a spool, p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,7 +17,7 @@ from cachectl.analysis.frequencies import expected_loads
 from cachectl.analysis.keyspace import KeyspaceAccumulator
 from cachectl.analysis.summary import KeyspaceSummary
 from cachectl.errors import PartialError
-from cachectl.model import NEVER, NO_TTL, Page, PlannedKey, Unavailable
+from cachectl.model import NEVER, Page, PlannedKey, Unavailable
 from cachectl.server.clock import ServerClock
 from cachectl.server.columns import Field
 from cachectl.server.handle import Server
@@ -115,7 +116,8 @@ class Planner:
     """Collects the keys of a plan into a spool.
 
     fields: what to ask of each key besides what choosing needs: nothing for a quick removal,
-    everything for a dry run. named: the keys to take instead of scanning for them. guarded: keep
+    everything for a dry run, which
+    `summarises` them as well. named: the keys to take instead of scanning for them. guarded: keep
     a digest of each value, by which a later run notices that it changed.
     """
 
@@ -125,6 +127,7 @@ class Planner:
     protection: Protection
     named: Callable[[], Iterable[bytes]] | None = None
     guarded: bool = False
+    summarises: bool = False
     on_progress: Callable[[Progress], None] | None = None
 
     def collect(self, path: Path, header: dict[str, Any]) -> Meant:
@@ -135,7 +138,8 @@ class Planner:
         for _ in range(_RESTARTS):
             with closing(create_plan(path, header)) as spool, Lanes(self.server) as lanes:
                 digests = Digests(lanes) if self.guarded else None
-                collector = Collector(spool, self.protection, self._clock(), digests)
+                accumulator = KeyspaceAccumulator() if self.summarises else None
+                collector = Collector(spool, self.protection, self._clock(), digests, accumulator)
                 if self.named is not None:
                     self._look_up(self.named(), collector)
                 elif not self._scan(collector):
@@ -199,11 +203,12 @@ class Collector:
         protection: Protection,
         clock: ServerClock,
         digests: Digests | None = None,
+        accumulator: KeyspaceAccumulator | None = None,
     ) -> None:
         self.meant = Meant()
         self._digests = digests
         self._spool, self._protection, self._clock = spool, protection, clock
-        self._accumulator = KeyspaceAccumulator()
+        self._accumulator = accumulator
 
     def add(self, page: Page) -> None:
         """Take the keys of a page, but for our own. Raises RefusedError for protected ones."""
@@ -213,15 +218,15 @@ class Collector:
         if not page.keys:
             return
         self._protection.check(page.keys)
-        guards = self._digests.of(page) if self._digests else [b""] * len(page)
-        for record, guard in zip(planned(page, self._clock.now()), guards, strict=True):
-            self._spool.add(replace(record, guard=guard) if guard else record)
-        self._accumulator.add(page)
+        guards = self._digests.of(page) if self._digests else None
+        self._spool.extend(planned(page, self._clock.now(), guards))
+        if self._accumulator is not None:
+            self._accumulator.add(page)
         self.meant.add(page)
 
-    def summary(self) -> KeyspaceSummary:
-        """Return what was taken, by namespace."""
-        return self._accumulator.result()
+    def summary(self) -> KeyspaceSummary | None:
+        """Return what was taken, by namespace; None when nobody wants to know."""
+        return self._accumulator.result() if self._accumulator else None
 
 
 class Digests:
@@ -247,19 +252,19 @@ class Digests:
         return digests
 
 
-def planned(page: Page, now: int) -> Iterator[PlannedKey]:
-    """Yield the records of a page. now: Unix milliseconds, from which TTLs count."""
-    for i, key in enumerate(page.keys):
-        ttl = page.ttls[i] if page.ttls else NO_TTL
-        yield PlannedKey(
-            key,
-            page.types[i] if page.types else "",
-            NEVER if ttl < 0 else now + ttl,
-            (page.sizes[i] or 0) if page.sizes else 0,
-            _or_unknown(page.idles, i),
-        )
+def planned(page: Page, now: int, guards: Sequence[bytes] | None = None) -> list[PlannedKey]:
+    """Return the records of a page. now: Unix milliseconds, from which TTLs count."""
+    ttls = page.ttls
+    columns = (
+        page.keys,
+        page.types or repeat(""),
+        [NEVER if ttl < 0 else now + ttl for ttl in ttls] if ttls else repeat(NEVER),
+        [size or 0 for size in page.sizes] if page.sizes else repeat(0),
+        [_UNKNOWN if idle is None else idle for idle in page.idles] if page.idles else _UNKNOWNS,
+        guards or repeat(b""),
+    )
+    return list(map(PlannedKey._make, zip(*columns, strict=False)))
 
 
-def _or_unknown(column: list[int | None] | None, i: int) -> int:
-    value = column[i] if column else None
-    return -1 if value is None else value
+_UNKNOWN = -1
+_UNKNOWNS = repeat(_UNKNOWN)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from cachectl.actions.ledger import Ledger
 from cachectl.errors import AuthenticationError, CannotConnectError, PartialError
 from cachectl.server.handle import Server
+from cachectl.server.lanes import Lanes
 from cachectl.server.node import Node
+from cachectl.server.replication import read_lag
 from cachectl.server.resp import ReplyError
 from cachectl.server.transaction import MovedError
 
@@ -20,6 +25,8 @@ _PASSING = frozenset(
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
 LAG = 60.0
 """Seconds of work that a failover may undo: what the new primary had not received yet."""
+OnProgress = Callable[[int, str], None]
+"""Takes how many keys are done (-1: as many as before) and a word on what is waited for."""
 TROUBLE = (CannotConnectError, MovedError, ReplyError)
 """What `Recovery.after` knows how to go on from, or when to stop."""
 
@@ -108,3 +115,49 @@ class Recovery:
         return PartialError(
             f"stopped: {why}", hint="mend that, then go on", target=self.server.target.name
         )
+
+
+class Recent:
+    """Remembers where in the plan the work of the last minute began, in case a server forgets."""
+
+    def __init__(self) -> None:
+        self._begun: deque[tuple[float, int]] = deque()
+
+    def note(self, record: int) -> None:
+        """A batch begins at this record of the plan."""
+        now = time.monotonic()
+        self._begun.append((now, record))
+        while len(self._begun) > 1 and now - self._begun[1][0] > LAG:
+            self._begun.popleft()
+
+    def doubted(self, recovery: Recovery, before: range, ledger: Ledger) -> range:
+        """Return which records of the plan have to be looked at again in the end.
+
+        recovery: says whether another server has taken the place; before: what was known so far.
+        The journal is told, so that a resumed run knows it, too.
+        """
+        if not recovery.doubt or not self._begun:
+            return before
+        first = 0 if recovery.doubt > LAG else self._begun[0][1]
+        stop = self._begun[-1][1]
+        recovery.doubt = 0.0
+        if before:
+            first, stop = min(first, before.start), max(stop, before.stop)
+        ledger.journal.record("failover", first=first, stop=stop)
+        return range(first, stop)
+
+
+def await_replicas(server: Server, lanes: Lanes, on_progress: OnProgress) -> None:
+    """Wait while a replica is further behind than the profile allows. Raises PartialError."""
+    limits = server.target.limits
+    for node in server.primaries:
+        deadline = time.monotonic() + 10 * PATIENCE
+        while (lag := read_lag(lanes.lane(node))) > limits.max_lag:
+            if lag > limits.critical_lag or time.monotonic() > deadline:
+                raise PartialError(
+                    f"stopped: a replica of {node.name} is {lag:,} bytes behind",
+                    hint="resume when it has caught up",
+                    target=node.name,
+                )
+            on_progress(-1, f"waiting for a replica, {lag:,} bytes behind")
+            time.sleep(0.5)

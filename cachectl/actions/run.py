@@ -6,10 +6,11 @@ import base64
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
+from itertools import chain
 from typing import Any
 
-from cachectl.actions.apply import Applier, OnProgress, Suspect
+from cachectl.actions.apply import Applier, Suspect
 from cachectl.actions.changes import (
     Change,
     Expire,
@@ -20,7 +21,7 @@ from cachectl.actions.changes import (
 )
 from cachectl.actions.ledger import Ledger, Tally
 from cachectl.actions.plan import Meant
-from cachectl.actions.recovery import Recovery
+from cachectl.actions.recovery import OnProgress, Recovery
 from cachectl.actions.sweep import Sweeper
 from cachectl.actions.trim import Trimmer
 from cachectl.actions.whereabouts import check_same_server, circumstances
@@ -373,7 +374,7 @@ def suspects_of(run: RunDirectory, standing: Standing, ledger: Ledger) -> dict[b
         if copy.key in suspects:
             ledger.void(suspects[copy.key].records)
         # Without the value: what came of the change is told by what the key is now.
-        suspects[copy.key] = Suspect(replace(copy, data=b""), range(parts[0], record + 1))
+        suspects[copy.key] = Suspect(copy._replace(data=b""), range(parts[0], record + 1))
         parts = []
     ledger.void(parts)
     return suspects
@@ -384,7 +385,7 @@ def _reach(run: RunDirectory, start: int, keys: Collection[bytes]) -> int:
     missing = set(keys)
     reach = 1
     if missing:
-        for number, planned in enumerate(_plan(run)):
+        for number, planned in enumerate(chain.from_iterable(_plan(run))):
             if number >= start and planned.key in missing:
                 missing.discard(planned.key)
                 reach = number - start + 1
@@ -393,9 +394,9 @@ def _reach(run: RunDirectory, start: int, keys: Collection[bytes]) -> int:
     return reach
 
 
-def _plan(run: RunDirectory) -> Iterator[PlannedKey]:
+def _plan(run: RunDirectory) -> Iterator[list[PlannedKey]]:
     with closing(read_plan(run.plan)) as plan:
-        yield from plan
+        yield from plan.pages()
 
 
 def _check_plan(run: RunDirectory, digest: str, tags: Collection[bytes]) -> frozenset[bytes]:
@@ -405,9 +406,10 @@ def _check_plan(run: RunDirectory, digest: str, tags: Collection[bytes]) -> froz
     """
     found: set[bytes] = set()
     with closing(read_plan(run.plan)) as plan:
-        for planned in plan:
-            if tags and planned.key in tags:
-                found.add(planned.key)
+        if tags:
+            found.update(planned.key for planned in plan if planned.key in tags)
+        else:
+            plan.verify()
         if plan.digest != digest:
             raise DamagedError(
                 f"the plan of run {run.id} is not the one that it was made from",

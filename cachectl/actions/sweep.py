@@ -6,18 +6,19 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from cachectl.actions.apply import OnProgress, Recent, await_replicas, batches
 from cachectl.actions.changes import Outcome
 from cachectl.actions.ledger import Ledger, Tally
-from cachectl.actions.recovery import TROUBLE, Recovery
+from cachectl.actions.parting import batches
+from cachectl.actions.recovery import TROUBLE, OnProgress, Recent, Recovery, await_replicas
 from cachectl.errors import PartialError
 from cachectl.model import PlannedKey
 from cachectl.server.connection import NodeConnection
 from cachectl.server.handle import Server
 from cachectl.server.lanes import Lanes
 from cachectl.server.locks import Lock
+from cachectl.server.node import Node
 from cachectl.server.pace import Pace
-from cachectl.server.resp import ReplyError, pack
+from cachectl.server.resp import ReplyError, pack_names
 from cachectl.server.slots import slot_of
 from cachectl.server.transaction import MOVED_CODES, Asking, MovedError, check
 
@@ -31,14 +32,16 @@ class _Flight:
     """One batch under way.
 
     parts: the keys by lane, in the order of the commands that were sent. refused: keys whose
-    command was answered with an error, and so was not run. trouble: what broke while it was sent.
+    command was answered with an error, and so was not run; denied: those of them of which one at
+    least is not for this login to remove. trouble: what broke while it was sent.
     is_uncertain: keys that are gone may be our own work.
     """
 
     keys: Planned
     upto: int
-    parts: list[tuple[NodeConnection, list[list[PlannedKey]]]] = field(default_factory=list)
+    parts: list[tuple[NodeConnection, list[Planned]]] = field(default_factory=list)
     refused: list[PlannedKey] = field(default_factory=list)
+    denied: list[PlannedKey] = field(default_factory=list)
     trouble: Exception | None = None
     sent_at: float = 0.0
     is_uncertain: bool = False
@@ -74,7 +77,7 @@ class Sweeper:
 
     def run(
         self,
-        plan: Iterable[PlannedKey],
+        plan: Iterable[list[PlannedKey]],
         *,
         start: int = 0,
         stop: int | None = None,
@@ -95,7 +98,8 @@ class Sweeper:
                 self.pace.before(len(batch))
                 self._begun.note(done)
                 upto = done + len(batch)
-                batch = [planned for planned in batch if planned.key not in self.skip]
+                if self.skip:
+                    batch = [planned for planned in batch if planned.key not in self.skip]
                 flight = _Flight(batch, upto, is_uncertain=done < uncertain)
                 done = flight.upto
                 self.ledger.journal.note("sent", upto=done)
@@ -123,28 +127,33 @@ class Sweeper:
             flight.trouble = error
 
     def _send(self, flight: _Flight, keys: Planned, by: Lanes) -> None:
-        places: dict[tuple[str, int], list[PlannedKey]] = {}
-        lanes: dict[str, NodeConnection] = {}
-        in_cluster = self.server.slot_map is not None
-        for planned in keys:
-            node = self.server.node_of(planned.key)
-            if node.name not in lanes:
-                lanes[node.name] = by.lane(node)
-            slot = slot_of(planned.key) if in_cluster else 0
-            places.setdefault((node.name, slot), []).append(planned)
         flight.parts = [
-            (lane, [group for (place, _), group in places.items() if place == name])
-            for name, lane in lanes.items()
+            (by.lane(node), groups) for node, groups in self._by_place(keys).values() if groups
         ]
         for lane, groups in flight.parts:
-            lane.send(b"".join(pack("UNLINK", *(p.key for p in group)) for group in groups))
+            lane.send(b"".join([pack_names("UNLINK", [p.key for p in group]) for group in groups]))
+
+    def _by_place(self, keys: Planned) -> dict[str, tuple[Node, list[Planned]]]:
+        """Return name of a node → the node, and its keys in groups that one command may hold."""
+        if self.server.slot_map is None:
+            node = self.server.primaries[0]
+            return {node.name: (node, [keys] if keys else [])}
+        places: dict[tuple[str, int], list[PlannedKey]] = {}
+        nodes: dict[str, tuple[Node, list[Planned]]] = {}
+        for planned in keys:
+            node = self.server.node_of(planned.key)
+            nodes.setdefault(node.name, (node, []))
+            places.setdefault((node.name, slot_of(planned.key)), []).append(planned)
+        for (name, _), group in places.items():
+            nodes[name][1].append(group)
+        return nodes
 
     def _land(self, flight: _Flight, kind: str) -> None:
         """Read a flight's replies and note them; settle what became of lost ones."""
         self.ledger.begin()
         trouble = flight.trouble or self._read(flight)
-        while trouble is not None:
-            trouble = self._settle(flight, trouble)
+        while trouble is not None or flight.denied:
+            trouble = self._settle(flight, trouble) if trouble else self._one_by_one(flight)
         self.recovery.fine()
         self.ledger.end(upto=flight.upto, copies=0, kind=kind)
         self.pace.after(len(flight.keys), time.monotonic() - flight.sent_at)
@@ -161,19 +170,38 @@ class Sweeper:
             for group, reply in zip(groups, replies, strict=True):
                 if not isinstance(reply, ReplyError):
                     self._count(flight, group, reply)
-                    continue
-                flight.refused += group
-                moved = reply.code in MOVED_CODES
-                trouble = trouble or (MovedError(reply.text) if moved else reply)
+                elif reply.code == "NOPERM":
+                    flight.denied += group
+                else:
+                    flight.refused += group
+                    moved = reply.code in MOVED_CODES
+                    trouble = trouble or (MovedError(reply.text) if moved else reply)
         flight.parts = []
         return trouble
+
+    def _one_by_one(self, flight: _Flight) -> Exception | None:
+        """Remove keys with commands of their own, and leave those that the login may not remove."""
+        denied, flight.denied = flight.denied, []
+        for number, planned in enumerate(denied):
+            try:
+                self._count(flight, [planned], self._at(planned.key, "UNLINK"))
+            except TROUBLE as error:
+                if isinstance(error, ReplyError) and error.code == "NOPERM":
+                    self.ledger.count(Outcome.REFUSED, planned.key, reason=error.text)
+                    continue
+                flight.denied = denied[number + 1 :]
+                flight.is_uncertain = True  # what was just sent may have been done
+                flight.refused.append(planned)
+                return error
+        return None
 
     def _count(self, flight: _Flight, keys: Planned, removed: int) -> None:
         # How many were there is known, and which is not: nobody needs to know.
         missing = Outcome.UNKNOWN if flight.is_uncertain else Outcome.GONE
-        for number, planned in enumerate(keys):
-            outcome = Outcome.DONE if number < removed else missing
-            self.ledger.count(outcome, planned.key, planned.size)
+        for outcome, some in ((Outcome.DONE, keys[:removed]), (missing, keys[removed:])):
+            if some:
+                size = sum(planned.size for planned in some)
+                self.ledger.count_all(outcome, [planned.key for planned in some], size)
 
     def _settle(self, flight: _Flight, trouble: Exception) -> Exception | None:
         """Connect again and finish a flight: what was refused, and what is there of the rest.
@@ -182,7 +210,7 @@ class Sweeper:
         trouble. Raises PartialError to give up.
         """
         refused, flight.refused = flight.refused, []
-        known = {planned.key for planned in refused}
+        known = {planned.key for planned in (*refused, *flight.denied)}
         lost = [p for p in flight.keys if p.key not in known and not self.ledger.has(p.key)]
         is_moving = isinstance(trouble, MovedError) and trouble.code != "MOVED"
         try:

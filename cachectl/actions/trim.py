@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from cachectl.actions.changes import Outcome
@@ -127,7 +127,7 @@ class Trimmer:
             return
         extra = {"whole": True} if self._is_first else {}
         self._is_first = False
-        self.archive.add(replace(copy, data=pack_value(value), extra=extra))
+        self.archive.add(copy._replace(data=pack_value(value), extra=extra))
         self.archive.sync()
 
     def _present(self, keys: Sequence[bytes]) -> set[bytes]:

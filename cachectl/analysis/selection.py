@@ -237,6 +237,9 @@ def _test(
     match first.subject:
         case "match":
             matchers = [glob(c.value) for c in group if isinstance(c.value, bytes)]
+            if len(matchers) == 1 and not first.negated:  # the usual case, for every key of a scan
+                matches = matchers[0]
+                return lambda page, i: bool(matches(page.keys[i]))
             return _negate(first, lambda page, i: any(m(page.keys[i]) for m in matchers))
         case "namespace":
             asked = [c.value for c in group if isinstance(c.value, bytes)]

@@ -105,6 +105,7 @@ class Job:
                 protection=self.protection,
                 named=self.named,
                 guarded=guarded,
+                summarises=fully,
                 on_progress=lambda now: progress.update(now.done, now.total),
             )
             meant = planner.collect(path, header)

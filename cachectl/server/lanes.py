@@ -9,10 +9,14 @@ from cachectl.server.connection import NodeConnection, connect
 from cachectl.server.handle import Server
 from cachectl.server.node import Node
 from cachectl.server.slots import slot_of
-from cachectl.server.transaction import GIANT, Group, Wanted
+from cachectl.server.transaction import GIANT, Group, Looked
 
-LANES = 16
-"""Connections to one node of a cluster, whose transactions hold the keys of one slot each."""
+LANES = 24
+"""Connections to one node: in a cluster a transaction holds the keys of one slot."""
+WATCHED = 50
+"""Keys in a group at most: WATCH compares each key with all that the connection watches already,
+so that 1,000 of them take the server longer than all else that is done to them (watchForKey in
+multi.c)."""
 
 
 class Lanes:
@@ -40,37 +44,43 @@ class Lanes:
             self._lanes[place] = connect(self.server.target, address)
         return self._lanes[place]
 
-    def units(self, keys: Iterable[Wanted], size: int) -> Iterator[list[Group]]:
+    def units(self, keys: Iterable[Looked], size: int) -> Iterator[list[Group]]:
         """Part keys into units: groups with a lane each, that can go through at the same time.
 
-        size: the most keys in a group. A giant key is a group, and a unit, of its own.
+        size: the most keys in a group, if it is less than WATCHED. A giant key is a group, and a
+        unit, of its own.
         """
-        places: dict[tuple[str, int], tuple[Node, list[Wanted]]] = {}
-        giants: list[Wanted] = []
-        in_cluster = self.server.slot_map is not None
-        for wanted in keys:
-            if wanted.size > GIANT:
-                giants.append(wanted)
-                continue
-            node = self.server.node_of(wanted.key)
-            place = (node.name, slot_of(wanted.key) if in_cluster else 0)
-            places.setdefault(place, (node, []))[1].append(wanted)
+        listed = list(keys)
+        giants = [wanted for wanted in listed if wanted.size > GIANT]
+        small = [wanted for wanted in listed if wanted.size <= GIANT] if giants else listed
+        most = min(size, WATCHED)
         chunks = [
-            (node, group[at : at + size])
-            for node, group in places.values()
-            for at in range(0, len(group), size)
+            (node, group[at : at + most])
+            for node, group in self._by_place(small)
+            for at in range(0, len(group), most)
         ]
-        yield from self._side_by_side(chunks, LANES if in_cluster else 1)
+        yield from self._side_by_side(chunks)
         for giant in giants:
             yield [Group(self.lane(self.server.node_of(giant.key)), [giant])]
 
+    def _by_place(self, keys: list[Looked]) -> Iterable[tuple[Node, list[Looked]]]:
+        """Part keys by what one transaction may hold: a slot in a cluster, else all."""
+        if self.server.slot_map is None:
+            return [(self.server.primaries[0], keys)]
+        places: dict[tuple[str, int], tuple[Node, list[Looked]]] = {}
+        for wanted in keys:
+            node = self.server.node_of(wanted.key)
+            place = (node.name, slot_of(wanted.key))
+            places.setdefault(place, (node, []))[1].append(wanted)
+        return places.values()
+
     def _side_by_side(
-        self, chunks: Sequence[tuple[Node, Sequence[Wanted]]], lanes: int
+        self, chunks: Sequence[tuple[Node, Sequence[Looked]]]
     ) -> Iterator[list[Group]]:
         unit: list[Group] = []
         taken: dict[str, int] = {}
         for node, keys in chunks:
-            if taken.get(node.name, 0) >= lanes:
+            if taken.get(node.name, 0) >= LANES:
                 yield unit
                 unit, taken = [], {}
             number = taken.get(node.name, 0)

@@ -6,7 +6,7 @@ where version 2 has flat arrays of names and values).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 Argument = bytes | str | int | float
@@ -51,6 +51,17 @@ def pack(*arguments: Argument) -> bytes:
         data = encode(argument)
         parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
     return b"".join(parts)
+
+
+def sized(name: bytes) -> bytes:
+    """Return a byte string as an argument of a command, to be put behind a packed beginning."""
+    return b"$%d\r\n%b\r\n" % (len(name), name)
+
+
+def pack_names(command: str, names: Sequence[bytes]) -> bytes:
+    """Return a command that takes names and nothing else, ready to be sent: UNLINK, WATCH, …."""
+    head = b"*%d\r\n$%d\r\n%b\r\n" % (len(names) + 1, len(command), command.encode())
+    return head + b"".join([b"$%d\r\n%b\r\n" % (len(name), name) for name in names])
 
 
 def pack_all(commands: Iterable[tuple[Argument, ...]]) -> bytes:

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple
 
-from cachectl.model import NEVER, KeyCopy, LogicalValue
+from cachectl.model import NEVER, KeyCopy, LogicalValue, PlannedKey
 from cachectl.server.clock import milliseconds
 from cachectl.server.connection import NodeConnection
 from cachectl.server.logical import Command, read_value
-from cachectl.server.resp import Argument, ReplyError, pack, pack_all
+from cachectl.server.resp import Argument, ReplyError, pack, pack_all, pack_names, sized
 
 GIANT = 4 * 1024 * 1024
 """Bytes above which a key is copied in pieces: a DUMP of it would hold up everybody else."""
@@ -41,17 +42,6 @@ class MovedError(Exception):
         return host, int(port)
 
 
-class DeniedError(Exception):
-    """A transaction was not run since the login may not change some of its keys.
-
-    denied: position of the command → what the server said.
-    """
-
-    def __init__(self, denied: dict[int, str]) -> None:
-        super().__init__(next(iter(denied.values())))
-        self.denied = denied
-
-
 def check(reply: Any) -> None:
     """Raise the error that a reply is, if it is one: MovedError, ReplyError."""
     if isinstance(reply, ReplyError):
@@ -61,6 +51,14 @@ def check(reply: Any) -> None:
 
 
 MOVED_CODES = ("MOVED", "ASK", "TRYAGAIN")
+
+# The beginnings of the commands that each key is looked at with; its name follows.
+_TYPE = b"*2\r\n$4\r\nTYPE\r\n"
+_TTL = b"*2\r\n$4\r\nPTTL\r\n"
+_IDLE_TIME = b"*3\r\n$6\r\nOBJECT\r\n$8\r\nIDLETIME\r\n"
+_FREQUENCY = b"*3\r\n$6\r\nOBJECT\r\n$4\r\nFREQ\r\n"
+_DUMP = b"*2\r\n$4\r\nDUMP\r\n"
+_GONE = -2
 
 
 class Asking:
@@ -79,12 +77,14 @@ class Asking:
         return reply
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """A key to be changed, with its size as far as it is known (0: not known)."""
 
     key: bytes
     size: int = 0
+
+
+Looked = Wanted | PlannedKey
 
 
 @dataclass(slots=True)
@@ -96,7 +96,7 @@ class Group:
     """
 
     lane: NodeConnection
-    keys: Sequence[Wanted]
+    keys: Sequence[Looked]
     asks: bool = False
     copies: list[KeyCopy | None] = field(default_factory=list)
     now: int = 0
@@ -114,16 +114,16 @@ class Group:
         DUMP, which resets it where there is no CLIENT NO-TOUCH.
         """
         names = [wanted.key for wanted in self.keys]
-        usage = "FREQ" if frequency else "IDLETIME"
-        commands: list[Command] = [("WATCH", *names), ("TIME",)]
-        for name in names:
-            commands += [("TYPE", name), ("PTTL", name), ("OBJECT", usage, name)]
+        asking = pack("ASKING") if self.asks else b""
+        parts = [asking, pack_names("WATCH", names), asking, pack("TIME")]
+        usage = asking + (_FREQUENCY if frequency else _IDLE_TIME)
+        kind, ttl, dump = asking + _TYPE, asking + _TTL, asking + _DUMP
+        for name in map(sized, names):
+            parts += (kind, name, ttl, name, usage, name)
             if values:
-                commands.append(("DUMP", name))
-        self._sent = len(commands)
-        if self.asks:
-            commands = [one for command in commands for one in (("ASKING",), command)]
-        self.lane.send(pack_all(commands))
+                parts += (dump, name)
+        self._sent = 2 + len(names) * (4 if values else 3)
+        self.lane.send(b"".join(parts))
 
     def receive_look(self, *, values: bool, frequency: bool) -> None:
         """Fill `copies`. Raises MovedError, ReplyError, ConnectionLostError."""
@@ -131,11 +131,31 @@ class Group:
         watched, clock, *rest = replies[1::2] if self.asks else replies
         check(watched)
         check(clock)
-        self.now = now = milliseconds(clock)
+        self.now = milliseconds(clock)
         step = 4 if values else 3
+        columns = [rest[at::step] for at in range(step)]
+        for reply in chain(*columns[:2], *columns[3:]):  # what use was made of it may be unknown
+            if isinstance(reply, ReplyError):
+                check(reply)
+        if not values:
+            columns.append([b""] * len(self.keys))
+        self._fill(columns, "payload" if values else "ttl", frequency=frequency)
+
+    def _fill(self, columns: Sequence[Sequence[Any]], how: str, *, frequency: bool) -> None:
+        now = self.now
         self.copies = [
-            _copy(wanted.key, rest[at : at + step], now, values=values, frequency=frequency)
-            for wanted, at in zip(self.keys, range(0, len(rest), step), strict=True)
+            None
+            if ttl == _GONE or kind == b"none" or payload is None
+            else KeyCopy(
+                wanted.key,
+                kind.decode("utf-8", "replace"),
+                how,
+                payload,
+                NEVER if ttl < 0 else now + ttl,
+                used if isinstance(used, int) and not frequency else -1,
+                used if isinstance(used, int) and frequency else -1,
+            )
+            for wanted, kind, ttl, used, payload in zip(self.keys, *columns, strict=True)
         ]
 
     def watch_giant(self, *, frequency: bool) -> KeyCopy | None:
@@ -161,18 +181,11 @@ class Group:
     def receive_commit(self) -> list[Any] | None:
         """Return the commands' replies, or None when a key was written and nothing was done.
 
-        Raises DeniedError, MovedError, ReplyError (of the command that the server did not take).
+        Raises MovedError, ReplyError (of the command that the server did not take).
         """
         *queued, done = self.lane.receive(self._sent + (1 if self.asks else 0))
-        first = 2 if self.asks else 1
-        denied: dict[int, str] = {}
-        for position, reply in enumerate(queued, start=-first):
-            if isinstance(reply, ReplyError) and reply.code == "NOPERM" and position >= 0:
-                denied[position] = reply.text
-            else:
-                check(reply)
-        if denied:
-            raise DeniedError(denied)
+        for reply in queued:
+            check(reply)
         check(done)
         return list(done) if done is not None else None
 
@@ -184,24 +197,3 @@ class Group:
     def unwatch(self) -> None:
         """Let go of the keys without changing any."""
         self.lane.call("UNWATCH")
-
-
-def _copy(
-    key: bytes, replies: Sequence[Any], now: int, *, values: bool, frequency: bool
-) -> KeyCopy | None:
-    kind, ttl, usage = replies[:3]
-    payload = replies[3] if values else b""
-    for reply in (kind, ttl, payload):
-        check(reply)
-    if kind == b"none" or ttl == -2 or payload is None:
-        return None
-    used = usage if isinstance(usage, int) else -1  # under the other policy: not to be had
-    return KeyCopy(
-        key=key,
-        type=kind.decode("utf-8", "replace"),
-        how="payload" if values else "ttl",
-        data=payload,
-        expires_at=NEVER if ttl < 0 else now + ttl,
-        idle=-1 if frequency else used,
-        freq=used if frequency else -1,
-    )

@@ -1,102 +1,152 @@
-"""Records → bytes and back: keys of a plan, copies of an archive.
+"""Records → bytes and back, a frame at a time: keys of a plan, copies of an archive.
 
-Little-endian, every variable part with its length before it. Reading never trusts a length: what
-does not fit its frame is DamagedError.
+A frame is columns, little-endian: how many records, then a number of each in arrays, the lengths
+of the byte strings among them, then the byte strings one after the other. Columns because a run
+has millions of records, and a Python statement for each is what would take the time. Reading never
+trusts a length: what does not fit its frame is DamagedError.
 """
 
 from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator
-from typing import Any
+import sys
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate, pairwise
+from typing import Any, TypeVar
 
 from cachectl.errors import DamagedError
 from cachectl.model import KeyCopy, PlannedKey
 
-_NUMBERS = struct.Struct("<qqQ")
-_LENGTH = struct.Struct("<Q")
-_COPY = struct.Struct("<qqhB")
-
-
+_COUNT = struct.Struct("<II")
 _HOWS = ("payload", "pieces", "ttl", "renamed", "members")
+_HOW_NUMBERS = {how: number for number, how in enumerate(_HOWS)}
+T = TypeVar("T")
 
 
-def pack_planned(record: PlannedKey) -> bytes:
-    """Return a planned key as bytes."""
+def pack_planned(records: Sequence[PlannedKey]) -> bytes:
+    """Return planned keys as the bytes of one frame."""
+    keys, types, expiries, sizes, idles, guards = zip(*records, strict=True)
     return b"".join(
         (
-            _sized(record.key),
-            _sized(record.type.encode()),
-            _sized(record.guard),
-            _NUMBERS.pack(record.expires_at, record.idle, record.size),
+            _names(types),
+            _column("q", expiries),
+            _column("Q", sizes),
+            _column("q", idles),
+            *_strings(keys),
+            *_strings(guards),
         )
     )
 
 
-def pack_copy(copy: KeyCopy) -> bytes:
-    """Return a copy as bytes."""
-    extra = json.dumps(dict(copy.extra), ensure_ascii=True).encode() if copy.extra else b""
+def pack_copies(records: Sequence[KeyCopy]) -> bytes:
+    """Return copies as the bytes of one frame."""
+    keys, types, hows, data, expiries, idles, freqs, extras = zip(*records, strict=True)
     return b"".join(
         (
-            _sized(copy.key),
-            _sized(copy.type.encode()),
-            _sized(extra),
-            _sized(copy.data),
-            _COPY.pack(copy.expires_at, copy.idle, copy.freq, _HOWS.index(copy.how)),
+            _names(types),
+            _column("B", map(_HOW_NUMBERS.__getitem__, hows)),
+            _column("q", expiries),
+            _column("q", idles),
+            _column("h", freqs),
+            *_strings(keys),
+            *_strings([_details(extra) if extra else b"" for extra in extras]),
+            *_strings(data),
         )
     )
 
 
-def unpack_planned(raw: bytes) -> Iterator[PlannedKey]:
-    """Yield the planned keys of one frame. Raises DamagedError."""
-    cursor = _Cursor(raw)
-    while not cursor.at_end:
-        key, kind, guard = cursor.sized(), cursor.sized(), cursor.sized()
-        expires_at, idle, size = cursor.fixed(_NUMBERS)
-        yield PlannedKey(key, kind.decode("utf-8", "replace"), expires_at, size, idle, guard)
+def unpack_planned(raw: bytes) -> list[PlannedKey]:
+    """Return the planned keys of one frame. Raises DamagedError."""
+    frame = _Frame(raw)
+    types = frame.names()
+    expiries, sizes, idles = frame.column("q"), frame.column("Q"), frame.column("q")
+    keys, guards = frame.strings(), frame.strings()
+    return frame.records(PlannedKey._make, keys, types, expiries, sizes, idles, guards)
 
 
-def unpack_copies(raw: bytes) -> Iterator[KeyCopy]:
-    """Yield the copies of one frame. Raises DamagedError."""
-    cursor = _Cursor(raw)
-    while not cursor.at_end:
-        key, kind, extra, data = (cursor.sized() for _ in range(4))
-        expires_at, idle, freq, how = cursor.fixed(_COPY)
-        if how >= len(_HOWS):
-            raise DamagedError("an archive holds a kind of copy that this cachectl does not know")
-        details = json.loads(extra) if extra else {}
-        yield KeyCopy(
-            key, kind.decode("utf-8", "replace"), _HOWS[how], data, expires_at, idle, freq, details
-        )
+def unpack_copies(raw: bytes) -> list[KeyCopy]:
+    """Return the copies of one frame. Raises DamagedError."""
+    frame = _Frame(raw)
+    types = frame.names()
+    numbers, expiries, idles = frame.column("B"), frame.column("q"), frame.column("q")
+    freqs = frame.column("h")
+    keys, extras, data = frame.strings(), frame.strings(), frame.strings()
+    try:
+        hows = [_HOWS[number] for number in numbers]
+    except IndexError:
+        text = "an archive holds a kind of copy that this cachectl does not know"
+        raise DamagedError(text) from None
+    details = [json.loads(extra) if extra else {} for extra in extras]
+    return frame.records(KeyCopy._make, keys, types, hows, data, expiries, idles, freqs, details)
 
 
-def _sized(data: bytes) -> bytes:
-    return _LENGTH.pack(len(data)) + data
+def _details(extra: Any) -> bytes:
+    return json.dumps(dict(extra), ensure_ascii=True).encode()
 
 
-class _Cursor:
+def _column(code: str, values: Iterable[int]) -> bytes:
+    column = array(code, values)
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column.tobytes()
+
+
+def _strings(values: Sequence[bytes]) -> tuple[bytes, bytes]:
+    return _column("Q", map(len, values)), b"".join(values)
+
+
+def _names(values: Sequence[str]) -> bytes:
+    """Return a column of texts of which there are few different ones, with the head of the frame.
+
+    The head: how many records, and how long the list of the different texts is.
+    """
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(values))}
+    listed = json.dumps(list(numbers)).encode()
+    head = _COUNT.pack(len(values), len(listed))
+    return head + listed + _column("H", map(numbers.__getitem__, values))
+
+
+class _Frame:
+    """Reads the columns of one frame, in their order."""
+
     def __init__(self, raw: bytes) -> None:
         self._raw = raw
         self._at = 0
+        self._count, self._listed = _COUNT.unpack(self._take(_COUNT.size))
 
-    @property
-    def at_end(self) -> bool:
-        return self._at >= len(self._raw)
-
-    def sized(self) -> bytes:
-        (length,) = self.fixed(_LENGTH)
-        end = self._at + length
-        if end > len(self._raw):
-            raise DamagedError("a record is longer than the frame that holds it")
-        data = self._raw[self._at : end]
-        self._at = end
-        return data
-
-    def fixed(self, layout: struct.Struct) -> tuple[Any, ...]:
+    def names(self) -> list[str]:
+        """Return the column that `_names` wrote."""
         try:
-            values = layout.unpack_from(self._raw, self._at)
-        except struct.error as error:
-            raise DamagedError("a record is longer than the frame that holds it") from error
-        self._at += layout.size
-        return values
+            listed = json.loads(self._take(self._listed))
+            return [str(listed[number]) for number in self.column("H")]
+        except (ValueError, LookupError, TypeError) as error:
+            raise DamagedError("a record is of a type that its frame does not list") from error
+
+    def column(self, code: str) -> array[int]:
+        """Return a column of numbers."""
+        column: array[int] = array(code)
+        column.frombytes(self._take(self._count * column.itemsize))
+        if sys.byteorder == "big":
+            column.byteswap()
+        return column
+
+    def strings(self) -> list[bytes]:
+        """Return a column of byte strings."""
+        ends = list(accumulate(self.column("Q"), initial=0))
+        blob = self._take(ends[-1])
+        return [blob[start:end] for start, end in pairwise(ends)]
+
+    def records(self, make: Callable[[Iterable[Any]], T], *columns: Sequence[Any]) -> list[T]:
+        """Return the records once every column is read."""
+        if self._at != len(self._raw):
+            raise DamagedError("a frame is longer than its records")
+        return list(map(make, zip(*columns, strict=True)))
+
+    def _take(self, size: int) -> bytes:
+        data = self._raw[self._at : self._at + size]
+        if len(data) != size:
+            raise DamagedError("a record is longer than the frame that holds it")
+        self._at += size
+        return data

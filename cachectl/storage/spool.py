@@ -6,7 +6,8 @@ Memory holds one frame, whatever the number of keys.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, TypeVar
 
@@ -14,39 +15,68 @@ from cachectl.errors import ConfigError, DamagedError
 from cachectl.model import KeyCopy, PlannedKey
 from cachectl.storage.files import create_private
 from cachectl.storage.frames import Reader, Writer
-from cachectl.storage.records import pack_copy, pack_planned, unpack_copies, unpack_planned
+from cachectl.storage.records import pack_copies, pack_planned, unpack_copies, unpack_planned
 
 _FRAME_BYTES = 1024 * 1024
-VERSIONS = range(1, 2)
+_RECORD_BYTES = 48
+VERSION = 2
+VERSIONS = range(2, 3)
 
 
 P = TypeVar("P")
 
 
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[P]):
+    """What a spool holds. weigh: about how many bytes some records take in a frame."""
+
+    name: bytes
+    pack: Callable[[Sequence[P]], bytes]
+    unpack: Callable[[bytes], list[P]]
+    weigh: Callable[[Sequence[P]], int]
+
+
+_PLAN = Kind(
+    b"plan",
+    pack_planned,
+    unpack_planned,
+    lambda records: sum(len(planned.key) + _RECORD_BYTES for planned in records),
+)
+_ARCHIVE = Kind(
+    b"archive",
+    pack_copies,
+    unpack_copies,
+    lambda records: sum(len(copy.key) + len(copy.data) + _RECORD_BYTES for copy in records),
+)
+
+
 class SpoolWriter(Generic[P]):
     """Appends records; a frame is closed at about 1 MiB, by `flush`, and by `end`."""
 
-    def __init__(self, file: BinaryIO, writer: Writer, pack: Callable[[P], bytes]) -> None:
+    def __init__(self, file: BinaryIO, writer: Writer, kind: Kind[P]) -> None:
         self._file = file
         self._writer = writer
-        self._pack = pack
-        self._pending: list[bytes] = []
+        self._kind = kind
+        self._pending: list[P] = []
         self._pending_bytes = 0
         self.count = self._durable = writer.records
 
     def add(self, record: P) -> None:
         """Append one record; it is not on the disk before `flush`, `sync` or `end`."""
-        data = self._pack(record)
-        self._pending.append(data)
-        self._pending_bytes += len(data)
-        self.count += 1
+        self.extend((record,))
+
+    def extend(self, records: Sequence[P]) -> None:
+        """Append records, as `add` does."""
+        self._pending += records
+        self._pending_bytes += self._kind.weigh(records)
+        self.count += len(records)
         if self._pending_bytes >= _FRAME_BYTES:
             self.flush()
 
     def flush(self) -> None:
         """Close the frame. Raises StorageError."""
         if self._pending:
-            self._writer.add(b"".join(self._pending), len(self._pending))
+            self._writer.add(self._kind.pack(self._pending), len(self._pending))
             self._pending.clear()
             self._pending_bytes = 0
 
@@ -60,6 +90,11 @@ class SpoolWriter(Generic[P]):
     def is_pending(self) -> bool:
         """Whether some records are not durable yet."""
         return self.count > self._durable
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether a write failed or was interrupted, and nothing more may be written."""
+        return self._writer.is_broken
 
     @property
     def digest(self) -> str:
@@ -99,19 +134,17 @@ class SpoolReader(Generic[P]):
     digest_before: of the frames before the one that the last record came from.
     """
 
-    def __init__(
-        self, path: Path, kind: bytes, unpack: Callable[[bytes], Iterator[P]], *, torn: bool
-    ) -> None:
+    def __init__(self, path: Path, kind: Kind[P], *, torn: bool) -> None:
         try:
             self._file = path.open("rb")
         except OSError as error:
             reason = (error.strerror or "").lower()
             raise ConfigError(f"cannot read {path}: {reason}", target=str(path)) from error
-        self._unpack = unpack
+        self._unpack = kind.unpack
         self._torn = torn
         self.digest_before = ""
         try:
-            self.reader = Reader(self._file, kind, VERSIONS)
+            self.reader = Reader(self._file, kind.name, VERSIONS)
         except BaseException:
             self._file.close()
             raise
@@ -133,32 +166,32 @@ class SpoolReader(Generic[P]):
 
     def __iter__(self) -> Iterator[P]:
         """Yield the records. Raises DamagedError."""
-        with self._file:
-            frames = self.reader.whole_frames() if self._torn else iter(self.reader)
-            before = self.reader.chain
-            for count, raw in frames:
-                self.digest_before, before = before.hex(), self.reader.chain
-                yield from self._records(count, raw)
+        for records in self.pages():
+            yield from records
 
-    def _records(self, count: int, raw: bytes) -> Iterator[P]:
-        """Yield the records of a frame, as many as it says: more of them may be a bomb."""
-        number = 0
-        for number, record in enumerate(self._unpack(raw), start=1):
-            if number > count:
-                break
-            yield record
-        if number != count:
-            path = str(self._file.name)
-            raise DamagedError(
-                f"{path} is damaged: a frame has another number of records than it says",
-                target=path,
-            )
+    def pages(self) -> Iterator[list[P]]:
+        """Yield the records of each frame. Raises DamagedError."""
+        before = self.reader.chain
+        for count, raw in self._frames():
+            self.digest_before, before = before.hex(), self.reader.chain
+            records = self._unpack(raw)
+            if len(records) != count:
+                path = str(self._file.name)
+                raise DamagedError(
+                    f"{path} is damaged: a frame has another number of records than it says",
+                    target=path,
+                )
+            yield records
 
     def verify(self) -> str:
-        """Read everything, raise DamagedError when anything is wrong, return the digest in hex."""
-        for _ in self:
+        """Check every frame, raise DamagedError when one is wrong, return the digest in hex."""
+        for _ in self._frames():
             pass
         return self.digest
+
+    def _frames(self) -> Iterator[tuple[int, bytes]]:
+        with self._file:
+            yield from self.reader.whole_frames() if self._torn else self.reader
 
     def close(self) -> None:
         """Close the file."""
@@ -171,24 +204,21 @@ class SpoolReader(Generic[P]):
         self.close()
 
 
-_PLAN, _ARCHIVE = b"plan", b"archive"
-
-
 def create_plan(path: Path, header: Mapping[str, Any]) -> SpoolWriter[PlannedKey]:
     """Return a writer of planned keys into a new file. Raises StorageError."""
     file = create_private(path)
-    return SpoolWriter(file, Writer(file, _PLAN, 1, header), pack_planned)
+    return SpoolWriter(file, Writer(file, _PLAN.name, VERSION, header), _PLAN)
 
 
 def read_plan(path: Path) -> SpoolReader[PlannedKey]:
     """Return a reader of planned keys. Raises DamagedError, ConfigError."""
-    return SpoolReader(path, _PLAN, unpack_planned, torn=False)
+    return SpoolReader(path, _PLAN, torn=False)
 
 
 def create_archive(path: Path, header: Mapping[str, Any]) -> SpoolWriter[KeyCopy]:
     """Return a writer of copies into a new file. Raises StorageError."""
     file = create_private(path)
-    return SpoolWriter(file, Writer(file, _ARCHIVE, 1, header), pack_copy)
+    return SpoolWriter(file, Writer(file, _ARCHIVE.name, VERSION, header), _ARCHIVE)
 
 
 def resume_archive(path: Path) -> SpoolWriter[KeyCopy]:
@@ -197,13 +227,12 @@ def resume_archive(path: Path) -> SpoolWriter[KeyCopy]:
     What a crash left behind that frame is cut off: it was not durable, so nothing depends on it.
     """
     with read_archive(path) as spool:
-        for _ in spool:
-            pass
+        spool.verify()
         reader = spool.reader
     file = path.open("r+b")
-    return SpoolWriter(file, Writer.resume(file, reader), pack_copy)
+    return SpoolWriter(file, Writer.resume(file, reader), _ARCHIVE)
 
 
 def read_archive(path: Path) -> SpoolReader[KeyCopy]:
     """Return a reader of copies, which stops at a torn end. Raises DamagedError, ConfigError."""
-    return SpoolReader(path, _ARCHIVE, unpack_copies, torn=True)
+    return SpoolReader(path, _ARCHIVE, torn=True)
