@@ -3,7 +3,8 @@
 It is in database 0, whichever one a run is for: two runs would share the server's time. The key
 holds who owns it as JSON. It is set with NX and a short life, renewed by a thread, and deleted only
 by its owner. A lock whose owner is dead is taken over: at once when the process was on this
-machine, else when it was not renewed in time.
+machine, else when it was not renewed in time. A server that is out of memory takes no key, just
+when something should be removed from it: there the lock is the name of a connection until it does.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Self
 from cachectl.errors import CachectlError, LockedError, RefusedError
 from cachectl.server.connection import NodeConnection
 from cachectl.server.handle import Server
-from cachectl.server.resp import ReplyError
+from cachectl.server.resp import ReplyError, as_text
 
 OWN_PREFIX = b"cachectl:"
 """Names of ours in the server (locks, quarantine, half-written keys): no run ever touches them."""
@@ -30,6 +31,7 @@ OWN_PREFIX = b"cachectl:"
 LIFE = 30.0
 """Seconds that a lock lives without being renewed; it is renewed three times in that."""
 _RETRY = 1.0
+_RIGHTS = "the login needs +set +get +del +pexpire +watch +multi +exec on keys cachectl:*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,7 @@ class Lock:
         self._life = life
         self._server = server
         self._connection: NodeConnection | None = None
+        self._is_full = False
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -144,22 +147,51 @@ class Lock:
         value, life = self.owner.pack(), int(self._life * 1000)
         try:
             for _ in range(3):
-                if connection.call("SET", self.key, value, "NX", "PX", life) is not None:
+                if self._set(connection):
                     return
                 raw = connection.call("GET", self.key)
                 holder = Owner.unpack(raw) if raw else None
                 if raw and not (holder and holder.is_dead):
                     raise self._locked(connection, holder)
+                if self._is_full:
+                    if holder is not None:
+                        self._if_held_by(holder, connection, ("DEL", self.key))
+                    if self._has_name(connection):
+                        self.note = "the server is out of memory: the lock is a connection's name"
+                        return
+                    break
                 if holder is not None and self._replace(connection, raw, value, life):
                     self.note = f"took over the lock of process {holder.pid}, which is dead"
                     return
         except ReplyError as error:
             raise RefusedError(
                 f"cannot take the lock {self.key.decode()}: {error.text}",
-                hint="the login needs +set +get +del +watch +multi +exec on keys cachectl:*",
+                hint=_RIGHTS if error.code == "NOPERM" else None,
                 target=self._server.target.name,
             ) from error
         raise self._locked(connection, None)
+
+    def _set(self, connection: NodeConnection) -> bool:
+        """Set the lock unless there is one. A server that is out of memory takes no new key."""
+        life = int(self._life * 1000)
+        try:
+            reply = connection.call("SET", self.key, self.owner.pack(), "NX", "PX", life)
+        except ReplyError as error:
+            self._is_full = error.code == "OOM"
+            if not self._is_full:
+                raise
+            return False
+        self._is_full = False
+        return reply is not None
+
+    def _has_name(self, connection: NodeConnection) -> bool:
+        """Give the connection the lock's name. The oldest connection that has it holds the lock."""
+        connection.call("CLIENT", "SETNAME", self.key)
+        own = int(connection.call("CLIENT", "ID"))
+        listed = as_text(connection.call("CLIENT", "LIST"))
+        name = f" name={self.key.decode()} "
+        numbers = [line.partition(" ")[0] for line in listed.splitlines() if name in line]
+        return own == min((int(number.removeprefix("id=")) for number in numbers), default=own)
 
     def _replace(self, connection: NodeConnection, seen: bytes, value: bytes, life: int) -> bool:
         """Take the place of a dead owner, unless somebody else just did."""
@@ -188,10 +220,15 @@ class Lock:
         self, connection: NodeConnection, *commands: tuple[bytes | str | int, ...]
     ) -> bool:
         """Run commands in one transaction if the lock still is ours."""
+        return self._if_held_by(self.owner, connection, *commands)
+
+    def _if_held_by(
+        self, owner: Owner, connection: NodeConnection, *commands: tuple[bytes | str | int, ...]
+    ) -> bool:
         connection.call("WATCH", self.key)
         raw = connection.call("GET", self.key)
         holder = Owner.unpack(raw) if raw else None
-        if holder is None or holder.token != self.owner.token:
+        if holder is None or holder.token != owner.token:
             connection.call("UNWATCH")
             return False
         *_, done = connection.pipeline([("MULTI",), *commands, ("EXEC",)])
@@ -206,7 +243,8 @@ class Lock:
                 if not self._keep():
                     self.lost.set()
                     return
-                held_until, wait = time.monotonic() + self._life, step
+                held_until = time.monotonic() + self._life
+                wait = min(step, _RETRY) if self._is_full else step
             except (CachectlError, ReplyError) as error:
                 self._let_go(error)
                 wait = min(step, _RETRY)
@@ -222,8 +260,11 @@ class Lock:
         if self._if_mine(self._connection, ("PEXPIRE", self.key, life)):
             return True
         # FLUSHALL, eviction, or a failover to a replica that had not received it.
-        taken = self._connection.call("SET", self.key, self.owner.pack(), "NX", "PX", life)
-        return taken is not None or self._if_mine(self._connection, ("PEXPIRE", self.key, life))
+        if self._set(self._connection):
+            return True
+        if self._is_full:
+            return self._has_name(self._connection)
+        return self._if_mine(self._connection, ("PEXPIRE", self.key, life))
 
     def _let_go(self, error: Exception) -> None:
         """Close a connection that leads to the wrong node, or nowhere."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cachectl.actions.changes import Outcome
+from cachectl.actions.changes import QUARANTINE, Outcome, Rename
 from cachectl.actions.flush import FlushResult
 from cachectl.actions.plan import RECENT, Meant
 from cachectl.actions.run import RunResult
@@ -191,6 +191,9 @@ def run_report(
     notes = list(result.notes)
     if result.archived and tally.of(Outcome.DONE):
         notes.append(f"put them back with: cachectl undo {result.run}")
+        if result.change == Rename.name:
+            pattern = f"{QUARANTINE.decode()}{result.run}:*"
+            notes.append(f"or drop them for good with: cachectl invalidate '{pattern}'")
     if not_done[2]:
         notes.append(
             f"{not_done[2]:,} keys are gone, but whether by this run is not known: a reply was lost"

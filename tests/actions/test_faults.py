@@ -79,13 +79,30 @@ def test_flushing_meanwhile_is_already_gone(valkey, start_proxy):
 
 
 def test_a_newer_value_is_what_is_archived(valkey, start_proxy):
-    client = fill(valkey)
+    client = fill(valkey, 40)  # one batch, so that this key is in it
     proxy = start_proxy(valkey)
-    proxy.before("MULTI", lambda: valkey.run("SET", "k:1", "newer"), nth=2)
-    run(proxy)
+    proxy.before("MULTI", lambda: valkey.run("SET", "k:1", "newer"))
+    assert run(proxy)["removed"] == 40
     assert client.keys("k:*") == []
     cachectl("--url", valkey.url, "undo", "last").check()
     assert client.get("k:1") == b"newer"
+
+
+def test_a_server_out_of_memory_still_removes_and_says_what_it_can_not_take_back(server):
+    """What one wants at three in the morning; the lock must not be in the way."""
+    client = fill(server, 60)
+    before = keyspace.truth(client)
+    url = ("--url", server.url)
+    client.config_set("maxmemory", 1)
+    done = cachectl(*url, "invalidate", "k:*", "--max-percent", "100", "--yes", "-o", "json")
+    assert done.check().json["removed"] == 60
+    undone = cachectl(*url, "undo", "last", "-o", "json").check(3).json
+    assert (undone["restored"], undone["failed"]) == (0, 60)
+    assert "OOM" in undone["left"][0]["reason"]
+    client.config_set("maxmemory", 0)
+    cachectl(*url, "undo", "last").check()
+    assert keyspace.truth(client) == before
+    client.close()
 
 
 # A rename needs both names in one place: it waits until the slot has come to rest.

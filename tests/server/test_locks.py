@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from topologies import wait_until
 
 from cachectl.config.target import Address, Target
 from cachectl.errors import LockedError, RefusedError
@@ -99,5 +100,31 @@ def test_a_login_that_may_not_lock_is_refused(any_server):
         open_server(target) as server,
         pytest.raises(RefusedError, match="cannot take the lock"),
         Lock(server, "x"),
+    ):
+        pass
+
+
+def test_a_full_server_has_a_lock_all_the_same(opened, any_server):
+    client = any_server.client()
+    client.config_set("maxmemory", 1)
+    with Lock(opened, "first") as lock:
+        assert lock.note
+        assert "out of memory" in lock.note
+        assert not client.exists(KEY)
+        with pytest.raises(LockedError, match="another run"), Lock(opened, "second"):
+            pass
+    with Lock(opened, "third", life=0.3) as lock:
+        client.config_set("maxmemory", 0)
+        wait_until("the lock is a key again", lambda: client.exists(KEY))
+        assert not lock.lost.is_set()
+
+
+def test_runs_in_two_databases_of_one_server_exclude_each_other(opened, any_server):
+    other = Target("here", addresses=opened.target.addresses, database=3)
+    with (
+        Lock(opened, "run a"),
+        open_server(other) as second,
+        pytest.raises(LockedError, match="run a"),
+        Lock(second, "run b"),
     ):
         pass
