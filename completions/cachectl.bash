@@ -108,8 +108,8 @@ _cachectl_command() {
         valued='--per-namespace --by --depth --sample --limit --pace --rate --fail-on --output -o' ;;
     invalidate)
         commands='apply resume runs show prune flush'
-        options='--match --literal --type --namespace --no-ttl --ttl-under --ttl-over --larger-than --elements-over --idle-over --freq-under --freq-over --where --not --key --keys-from --keys-format --tag --all --mode --in --spread --dry-run --plan --valid-for --no-archive --max-keys --max-percent --yes -y --confirm --pace --rate --syslog --audit-stream --output -o -h --help'
-        valued='--match --type --namespace --ttl-under --ttl-over --larger-than --elements-over --idle-over --freq-under --freq-over --where --not --key --keys-from --keys-format --tag --mode --in --spread --plan --valid-for --max-keys --max-percent --confirm --pace --rate --audit-stream --output -o' ;;
+        options='--match --literal --type --namespace --no-ttl --ttl-under --ttl-over --larger-than --elements-over --idle-over --freq-under --freq-over --where --not --key --keys-from --keys-format --tag --all --mode --in --spread --dry-run --plan --valid-for --no-archive --max-keys --max-percent --yes -y --confirm --pace --rate --policy --syslog --audit-stream --output -o -h --help'
+        valued='--match --type --namespace --ttl-under --ttl-over --larger-than --elements-over --idle-over --freq-under --freq-over --where --not --key --keys-from --keys-format --tag --mode --in --spread --plan --valid-for --max-keys --max-percent --confirm --pace --rate --policy --audit-stream --output -o' ;;
     'invalidate apply')
         commands=''
         options='--no-archive --max-keys --max-percent --yes -y --confirm --pace --rate --syslog --audit-stream --output -o -h --help'
@@ -136,8 +136,8 @@ _cachectl_command() {
         valued='--confirm --audit-stream --output -o' ;;
     undo)
         commands=''
-        options='--match --overwrite --other-server --yes -y --confirm --pace --rate --output -o -h --help'
-        valued='--match --confirm --pace --rate --output -o' ;;
+        options='--match --overwrite --other-server --yes -y --confirm --pace --rate --syslog --audit-stream --output -o -h --help'
+        valued='--match --confirm --pace --rate --audit-stream --output -o' ;;
     warm)
         commands='check schema'
         options='-h --help'
@@ -242,6 +242,7 @@ _cachectl_value() {
     'invalidate --mode') what=choices choices='unlink expire rename' ;;
     'invalidate --plan') what=files ;;
     'invalidate --pace') what=choices choices='gentle normal flat-out' ;;
+    'invalidate --policy') what=files ;;
     'invalidate --output'|'invalidate -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
     'invalidate apply --pace') what=choices choices='gentle normal flat-out' ;;
     'invalidate apply --output'|'invalidate apply -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
