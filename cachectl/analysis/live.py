@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from cachectl.analysis.clients import Group
 from cachectl.analysis.commandmix import CommandRow
 from cachectl.analysis.counters import Event
+from cachectl.analysis.keyevents import EventWindow, Kind
 from cachectl.analysis.latency import CommandLatency, Distribution
 from cachectl.analysis.slowest import SlowShape
 from cachectl.analysis.traffic import Traffic
@@ -23,20 +24,12 @@ TRENDS = ("hit_ratio", "commands", "used_memory", "worst", "connected_clients", 
 
 
 @dataclass(frozen=True, slots=True)
-class NamespaceEvents:
-    """Keyspace events of one namespace in a window: kind (`expired`, `evicted`) → a second."""
-
-    namespace: bytes
-    rates: Mapping[str, float]
-
-
-@dataclass(frozen=True, slots=True)
 class Look:
     """One look at a server. at: Unix seconds.
 
     trips: round trips of the last seconds, worst: the longest since the look before (seconds).
-    own_clients: connections that are ours. latencies: by command. events: None when nobody listens;
-    why: then, what would have to be done.
+    own_clients: connections that are ours. latencies: by command. events: of keys, None when nobody
+    listens; why: then, what would have to be done; kinds: that are listened to.
     """
 
     at: float
@@ -48,8 +41,9 @@ class Look:
     clients: Sequence[Group] = ()
     own_clients: int = 0
     slow: Sequence[SlowShape] = ()
-    events: Sequence[NamespaceEvents] | None = None
+    events: EventWindow | None = None
     why: str = ""
+    kinds: Sequence[Kind] = ()
     findings: Sequence[Finding] = ()
     unavailable: Sequence[Unavailable] = ()
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from cachectl.cli import measuring, measuring_clients, measuring_latency, measuring_slow
 from cachectl.cli.context import App
+from cachectl.cli.looking_events import Events
 from cachectl.errors import AuthenticationError, CachectlError
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Looker:
         self._clients: dict[str, ClientsOfNode] = {}
         self._clients_at = 0.0
         self._latency: list[LatencyFacts] = []
+        self._events = Events(server, self._sampler.asked.pipeline)
         self._slow: list[SlowShape] = []
         self._slow_gaps: list[Unavailable] = []
         self._slow_at: float | None = None
@@ -78,6 +80,7 @@ class Looker:
         worst, trips = self._round_trips()
         clients, client_findings, client_gaps = self._who(result)
         shapes = self._slow_shapes()
+        events = self._events.window(result.totals.rates)
         return Look(
             at=self._app.terminal.now(),
             traffic=result,
@@ -86,8 +89,11 @@ class Looker:
             trips=distribution(trips),
             worst=worst,
             clients=clients,
-            own_clients=len(self._server.primaries) + len(self._probes.addresses),
+            own_clients=len(self._server.primaries) + len(self._further()),
             slow=shapes,
+            events=events,
+            why=self._events.why,
+            kinds=self._events.kinds,
             findings=self._findings(result, mix, client_findings),
             unavailable=[*after.unavailable, *gaps, *client_gaps, *self._slow_gaps],
         )
@@ -98,8 +104,9 @@ class Looker:
             node.connection.interrupt()
 
     def close(self) -> None:
-        """End the probes."""
+        """End the probes, and listen no more."""
         self._probes.close()
+        self._events.close()
 
     # Parts of a look
 
@@ -135,12 +142,16 @@ class Looker:
             after, gaps = measuring_clients.look(self._server, self._sampler.asked.pipeline)
         except CachectlError as error:
             return [], [], [Unavailable("who is connected", error.message, error.hint)]
-        after = {name: _without(one, self._probes.addresses) for name, one in after.items()}
+        after = {name: _without(one, self._further()) for name, one in after.items()}
         self._clients, self._clients_at = after, time.monotonic()
         seconds = self._clients_at - since if before else 0.0
         nodes = measuring_clients.node_clients(before, after, seconds)
         groups = measuring_clients.groups_between(before or after, after, "name")
         return groups, [finding for node in nodes for finding in findings(node)], gaps
+
+    def _further(self) -> frozenset[str]:
+        """Return where we connect from besides."""
+        return self._probes.addresses | self._events.addresses
 
     def _slow_shapes(self) -> list[SlowShape]:
         from cachectl.analysis.slowest import slow_shapes

@@ -100,6 +100,11 @@ class EventFeed:
         """The nodes that are listened to, or should be."""
         return [one.node for one in self._listeners.values()]
 
+    @property
+    def addresses(self) -> list[str]:
+        """Where we listen from, as CLIENT LIST shows it."""
+        return [one.address for one in self._listeners.values()]
+
     def follow(self) -> None:
         """Listen to the primaries that there are now: others than before after a failover.
 

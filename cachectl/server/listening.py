@@ -95,6 +95,11 @@ class Listener:
         self._thread = threading.Thread(target=self._run, name="events", daemon=True)
         self._thread.start()
 
+    @property
+    def address(self) -> str:
+        """Where it listens from, as CLIENT LIST shows it; '' while it does not."""
+        return "" if self._connection is None else self._connection.local_address
+
     def mark(self) -> None:
         """Put an EventMark after whatever has happened up to now."""
         self._mark_wanted.set()

@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Iterable
 
 from cachectl.errors import RefusedError
+from cachectl.server.asked import Ask, plainly
 from cachectl.server.connection import NodeConnection
 from cachectl.server.handle import Server
 from cachectl.server.locks import OWN_PREFIX
@@ -46,9 +47,9 @@ def may_hide(shown: str) -> str:
     return "".join(_HIDDEN.values()) if "A" in shown else ""
 
 
-def read_setting(connection: NodeConnection) -> str | None:
+def read_setting(connection: NodeConnection, ask: Ask = plainly) -> str | None:
     """Return the setting as the server shows it; None when this login, or a service, refuses."""
-    reply = connection.pipeline([("CONFIG", "GET", SETTING)])[0]
+    reply = ask(connection, [("CONFIG", "GET", SETTING)])[0]
     if isinstance(reply, ReplyError):
         return None
     found = as_dict(reply)

@@ -7,11 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cachectl.analysis.keyevents import Kind as EventKind
 from cachectl.analysis.live import Look
 from cachectl.output.board import Panel
 from cachectl.output.report import Column, Kind, Table
 
-EVENT_KINDS = ("expired", "evicted", "missed", "new", "set", "deleted")
+EVENT_KINDS = (
+    *(EventKind.EXPIRED, EventKind.EVICTED, EventKind.MISSED),
+    *(EventKind.NEW, EventKind.SET, EventKind.DELETED),
+)
 _TEXTS = frozenset({Kind.TEXT, Kind.KEY, Kind.NAMESPACE, Kind.COUNTS})
 
 Row = Sequence[Any]
@@ -161,7 +165,7 @@ def _slow(look: Look) -> list[Row]:
 _NAMESPACES = (
     Column("namespace", Kind.NAMESPACE),
     *(
-        Column(kind, Kind.RATE, drop=drop)
+        Column(str(kind), Kind.RATE, drop=drop)
         for kind, drop in zip(EVENT_KINDS, (0, 0, 1, 3, 2, 4), strict=True)
     ),
 )
@@ -169,8 +173,16 @@ _NAMESPACES = (
 
 def _namespaces(look: Look) -> list[Row]:
     return [
-        (one.namespace, *(one.rates.get(kind) for kind in EVENT_KINDS)) for one in look.events or ()
+        (one.namespace, *(_rate(one.counts.get(kind, 0), kind, look) for kind in EVENT_KINDS))
+        for one in (look.events.namespaces if look.events else ())
     ]
+
+
+def _rate(count: int, kind: EventKind, look: Look) -> float | None:
+    """Return events a second; None for a kind that nobody listens to."""
+    if look.events is None or kind not in look.kinds:
+        return None
+    return count / look.events.seconds
 
 
 # --- nodes ----------------------------------------------------------------------------------------
@@ -221,7 +233,7 @@ PANELS = (
     ),
     PanelKind(
         "events", _NAMESPACES, Order("missed"), _namespaces,
-        lambda look: look.why or "no event of any key",
+        lambda look: look.why or "nothing befell any key",
     ),
     PanelKind("nodes", _NODES, Order("commands"), _nodes, lambda _: "no node answers"),
 )  # fmt: skip

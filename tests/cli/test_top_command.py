@@ -102,7 +102,8 @@ def test_what_it_shows(server: TestServer) -> None:
         screen.expect(r"^web +1 ")
         screen.expect("no slow command is logged")
         assert "errors 0/s" in screen.text
-        assert "cachectl" not in screen.text  # our own connections are no clients of the cache
+        # Our own connections are no clients of the cache.
+        assert not re.search(r"^cachectl ", screen.text, re.M)
         screen.program.send("q")
         screen.program.finish().check(0)
         assert screen.program.sane()
@@ -142,6 +143,40 @@ def test_keys_choose_sort_and_pause(valkey: TestServer) -> None:
         screen.expect(r"standalone +every 0\.2 s")
         screen.program.send("q")
         screen.program.finish().check(0)
+
+
+def test_namespaces_by_events_where_they_are_published(server: TestServer) -> None:
+    server.run("CONFIG", "SET", "notify-keyspace-events", "Exem$")
+    client = server.client()
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.wait(0.02):
+            client.get("cart:4711")
+            client.set("session:815", "x", px=1)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    with top("--url", server.url, "top", *FAST) as screen:
+        screen.expect(r"\[0 all\]")
+        screen.program.send("4")
+        # All but the events `new`, which are not published here.
+        screen.expect(r"^cart:\{id\} +0/s +0/s +\d+/s +- +0/s")
+        screen.expect(r"^session:\{id\} +[\d.]+/s ")
+        assert "ours 3" in screen.text
+        screen.program.send("q")
+        screen.program.finish().check(0)
+    stop.set()
+    thread.join()
+
+
+def test_events_are_never_switched_on(valkey: TestServer) -> None:
+    with top("--url", valkey.url, "top", *FAST, columns=60, rows=24) as screen:
+        screen.expect(r"^no events: cachectl stats events --enable switches them on$")
+        screen.program.send("q")
+        screen.program.finish().check(0)
+    setting = valkey.run("CONFIG", "GET", "notify-keyspace-events")
+    assert setting[b"notify-keyspace-events"] == b""
 
 
 def test_it_follows_the_size_of_the_terminal(valkey: TestServer) -> None:
@@ -291,6 +326,14 @@ def own_terminal() -> Iterator[tuple[OurTerminal, int]]:
     os.close(slave)
 
 
+def read_until(descriptor: int, wanted: bytes) -> bytes:
+    """Return what arrives on a terminal up to these bytes: it may come in pieces."""
+    received = b""
+    while wanted not in received:
+        received += os.read(descriptor, 65_536)
+    return received
+
+
 def test_an_exception_gives_the_terminal_back() -> None:
     with own_terminal() as (terminal, master):
         before = termios.tcgetattr(terminal.stdin.fileno())
@@ -305,7 +348,7 @@ def test_an_exception_gives_the_terminal_back() -> None:
         with pytest.raises(ZeroDivisionError):
             fail()
         assert termios.tcgetattr(terminal.stdin.fileno()) == before
-        written = os.read(master, 65_536)
+        written = read_until(master, b"kept until the end")
         assert written.index(b"\x1b[?1049l") < written.index(b"kept until the end")
         assert terminal.bar is None
 
@@ -313,11 +356,9 @@ def test_an_exception_gives_the_terminal_back() -> None:
 def test_only_changed_lines_are_sent() -> None:
     with own_terminal() as (terminal, master), FullScreen(terminal) as screen:
         screen.draw([(("first", ""),), (("second", "bold"),)], Size(80, 24))
-        os.read(master, 65_536)
+        assert b"first" in read_until(master, b"second")
         screen.draw([(("first", ""),), (("changed", ""),)], Size(80, 24))
-        written = os.read(master, 65_536)
-        assert b"changed" in written
-        assert b"first" not in written
+        assert b"first" not in read_until(master, b"changed")
 
 
 def test_a_wake_up_ends_the_waiting() -> None:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 from reports import terminal, written
-
-sys.path.insert(0, str(Path(__file__).parent))
 from topscreens import KINDS, NOW, sample
 
 from cachectl.analysis.counters import window

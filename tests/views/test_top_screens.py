@@ -5,12 +5,9 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from topscreens import NOW, live, look, screen, shown
 
 from cachectl.analysis.live import Live

@@ -8,8 +8,9 @@ from dataclasses import replace
 from cachectl.analysis.clients import Group
 from cachectl.analysis.commandmix import command_mix
 from cachectl.analysis.counters import window
+from cachectl.analysis.keyevents import EventWindow, Kind, NamespaceEvents
 from cachectl.analysis.latency import CommandLatency, Distribution
-from cachectl.analysis.live import Live, Look, NamespaceEvents
+from cachectl.analysis.live import Live, Look
 from cachectl.analysis.slowest import SlowShape
 from cachectl.analysis.traffic import Traffic, traffic
 from cachectl.model import Finding, NodeFacts, NodeSample, OwnWork, ServerFacts, Severity
@@ -98,10 +99,15 @@ def look(nodes: int = 1, own: OwnWork | None = None) -> Look:
                 {"10.0.3.7": 1}, {"10.0.0.1:6379": 1},
             ),
         ],
-        events=[
-            NamespaceEvents(b"session:{id}", {"expired": 12.0, "set": 80.0, "missed": 40.0}),
-            NamespaceEvents(b"cart:{id}", {"expired": 0.0, "set": 3.0, "missed": 900.0}),
-        ],
+        events=EventWindow(
+            0.5,
+            (
+                NamespaceEvents(b"session:{id}", {Kind.EXPIRED: 6, Kind.SET: 40, Kind.MISSED: 20}),
+                NamespaceEvents(b"cart:{id}", {Kind.SET: 1, Kind.MISSED: 450}),
+            ),
+            (),
+        ),
+        kinds=(Kind.EXPIRED, Kind.EVICTED, Kind.MISSED, Kind.SET, Kind.DELETED),
         findings=[
             Finding(
                 "clients.exhausted", Severity.WARNING,
