@@ -225,6 +225,23 @@ class ServerFacts:
     database: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class UserRights:
+    """An ACL user. commands, keys: its rules as the server shows them (`+@all`, `~*`)."""
+
+    name: str
+    enabled: bool
+    no_password: bool
+    commands: str
+    keys: str
+
+    @property
+    def is_all_powerful(self) -> bool:
+        """Whether it may run everything on every key."""
+        everything = "+@all" in self.commands.split() and " -" not in f" {self.commands}"
+        return self.enabled and everything and "~*" in self.keys.split()
+
+
 # --- counters, as samples of them -----------------------------------------------------------------
 
 

@@ -19,7 +19,7 @@ _cachectl_profiles() {
 _cachectl_command() {
     case $1 in
     '')
-        commands='profiles scan diff keys stats top memory invalidate undo warm check ttl demo completion help'
+        commands='profiles scan diff keys stats top memory invalidate undo warm doctor check ttl demo completion help'
         options='--profile -p --url --timeout --verbose -v --quiet -q --no-color --version -h --help'
         valued='--profile -p --url --timeout' ;;
     profiles)
@@ -150,6 +150,10 @@ _cachectl_command() {
         commands=''
         options='-h --help'
         valued='' ;;
+    doctor)
+        commands=''
+        options='--window -w --sample --suppressions --fail-on --output -o -h --help'
+        valued='--window -w --sample --suppressions --fail-on --output -o' ;;
     check)
         commands=''
         options='--warn --crit --skip --window -w --since-last --sample --policy --textfile --output -o -h --help'
@@ -258,6 +262,9 @@ _cachectl_value() {
     'warm check --fail-on') what=choices choices='none info warning critical' ;;
     'warm check --output'|'warm check -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
     'warm check #'1) what=files ;;
+    'doctor --suppressions') what=files ;;
+    'doctor --fail-on') what=choices choices='none info warning critical' ;;
+    'doctor --output'|'doctor -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
     'check --policy') what=files ;;
     'check --textfile') what=files ;;
     'check --output'|'check -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
@@ -271,7 +278,7 @@ _cachectl_value() {
     'demo --output'|'demo -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
     'completion show #'1) what=choices choices='bash zsh fish' ;;
     'completion install #'1) what=choices choices='bash zsh fish' ;;
-    'help #'*) what=choices choices='acl exit-codes formats getting-started manifests monitoring patterns profiles safety commands schema scan diff keys stats top memory invalidate undo warm check ttl demo completion help' ;;
+    'help #'*) what=choices choices='acl exit-codes formats getting-started manifests monitoring patterns profiles safety commands schema scan diff keys stats top memory invalidate undo warm doctor check ttl demo completion help' ;;
     *) what=nothing ;;
     esac
 }

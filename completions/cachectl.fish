@@ -23,7 +23,7 @@ end
 function __cachectl_commands
     switch "$argv[1]"
         case ''
-            printf '%s\t%s\n' 'profiles' 'Named connections: list, show, check, init' 'scan' 'Namespaces: keys, bytes, types, TTLs, idle time' 'diff' 'Compare two saved scans: what grew, shrank, came, went' 'keys' 'One key inside out; find keys by name, type, TTL, size' 'stats' 'Hits and misses over a window; commands, latency, clients' 'top' 'The same, live on one screen' 'memory' 'Where the bytes are, the biggest keys, what would help' 'invalidate' 'Remove keys so that they can be put back' 'undo' 'Put back what a run has removed' 'warm' 'Load a cache from a manifest, prove it, keep it fresh' 'check' 'Thresholds to exit codes, for monitoring and CI' 'ttl' 'TTLs against the policy; when keys expire' 'demo' 'An embedded server with a realistic cache to try everything on' 'completion' 'Shell completions for bash, zsh and fish' 'help' 'Longer texts: formats, patterns, profiles, exit codes'
+            printf '%s\t%s\n' 'profiles' 'Named connections: list, show, check, init' 'scan' 'Namespaces: keys, bytes, types, TTLs, idle time' 'diff' 'Compare two saved scans: what grew, shrank, came, went' 'keys' 'One key inside out; find keys by name, type, TTL, size' 'stats' 'Hits and misses over a window; commands, latency, clients' 'top' 'The same, live on one screen' 'memory' 'Where the bytes are, the biggest keys, what would help' 'invalidate' 'Remove keys so that they can be put back' 'undo' 'Put back what a run has removed' 'warm' 'Load a cache from a manifest, prove it, keep it fresh' 'doctor' 'Is this cache healthy, and what to mend first' 'check' 'Thresholds to exit codes, for monitoring and CI' 'ttl' 'TTLs against the policy; when keys expire' 'demo' 'An embedded server with a realistic cache to try everything on' 'completion' 'Shell completions for bash, zsh and fish' 'help' 'Longer texts: formats, patterns, profiles, exit codes'
         case 'profiles'
             printf '%s\t%s\n' 'list' 'List all profiles, in the order in which they are looked for' 'show' 'Show what a profile means: every value in force, defaults included, secrets left out' 'check' 'Connect, and say who answered, how fast, and which features work with this login' 'init' 'Write a new profile with comments into your own directory, readable by you alone' 'schema' 'Print the JSON Schema of a profile file, for editors that check YAML while you type'
         case 'keys'
@@ -111,6 +111,8 @@ function __cachectl_options
             printf '%s\t%s\n' '--set' 'Give a variable of the manifest a value' '--allow-path' 'Another directory than the manifest\'s that its files may lie in' '--allow-network' 'Loopback or link-local addresses that HTTP sources may ask' '--services' 'Read the first rows of databases and services too' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'warm schema'
             printf '%s\t%s\n' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+        case 'doctor'
+            printf '%s\t%s\n' '--window' 'How long to watch its traffic: 3s, 1m [default: 3s]' '-w' 'How long to watch its traffic: 3s, 1m [default: 3s]' '--sample' 'Keys to look at' '--suppressions' 'Findings that are accepted, besides those in the profile' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'check'
             printf '%s\t%s\n' '--warn' 'Outside of the range it is WARNING: hit_ratio=90:' '--crit' 'Outside of the range it is CRITICAL: latency=0.5' '--skip' 'Leave a check out' '--window' 'How long to watch for rates and latency: 5s, 1m [default: 5s]' '-w' 'How long to watch for rates and latency: 5s, 1m [default: 5s]' '--since-last' 'Compare with what the last call saved; wait for nothing' '--sample' 'Keys to look at, for checks of keys' '--policy' 'Policy file [default: the profile\'s `policy`]' '--textfile' 'Write metrics of Prometheus to this file besides, in one step' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, nagios on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, nagios on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'ttl'
@@ -190,6 +192,8 @@ function __cachectl_valued
             printf '%s\n' --match --confirm --pace --rate --audit-stream --output -o
         case 'warm check'
             printf '%s\n' --set --allow-path --allow-network --fail-on --output -o
+        case 'doctor'
+            printf '%s\n' --window -w --sample --suppressions --fail-on --output -o
         case 'check'
             printf '%s\n' --warn --crit --skip --window -w --sample --policy --textfile --output -o
         case 'ttl audit'
@@ -336,6 +340,12 @@ function __cachectl_value
             printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
         case 'warm check #1'
             __cachectl_files
+        case 'doctor --suppressions'
+            __cachectl_files
+        case 'doctor --fail-on'
+            printf '%s\n' none info warning critical
+        case 'doctor --output' 'doctor -o'
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
         case 'check --policy'
             __cachectl_files
         case 'check --textfile'
@@ -363,7 +373,7 @@ function __cachectl_value
         case 'completion install #1'
             printf '%s\n' bash zsh fish
         case 'help #*'
-            printf '%s\n' acl exit-codes formats getting-started manifests monitoring patterns profiles safety commands schema scan diff keys stats top memory invalidate undo warm check ttl demo completion help
+            printf '%s\n' acl exit-codes formats getting-started manifests monitoring patterns profiles safety commands schema scan diff keys stats top memory invalidate undo warm doctor check ttl demo completion help
     end
 end
 

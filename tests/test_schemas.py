@@ -254,3 +254,24 @@ def test_ttl(
     policy = ("--policy", str(path)) if words[0] == "audit" else ()
     done = cachectl("--url", filled.url, "ttl", *words, *policy, *sample, "-o", "json").check()
     check(f"ttl-{words[0]}", done.json)
+
+
+def test_doctor(filled: TestServer, tmp_path: Path) -> None:
+    words = ("--url", filled.url, "doctor", "-w", "100ms", "-o", "json")
+    check("doctor", cachectl(*words).check().json)
+    file = tmp_path / "s.yaml"
+    file.write_text("suppressions: [{id: security.*, reason: a test, until: 2999-01-01}]")
+    document = cachectl(*words, "--suppressions", file).check().json
+    assert document["suppressed"]
+    check("doctor", document)
+
+
+def test_a_profile_with_suppressions_and_ranges(tmp_path: Path) -> None:
+    profile = tmp_path / "p.yaml"
+    profile.write_text(
+        "host: cache\nthresholds: {checks: {keys: {warn: '1:'}}}\n"
+        "suppressions: [{id: x.y, reason: known, until: 2999-01-01}]\n"
+    )
+    document = cachectl("-p", profile, "profiles", "show", "-o", "json").check().json
+    assert document["thresholds"]["checks"] == {"keys": {"warn": "1:", "critical": None}}
+    check("profile", document)

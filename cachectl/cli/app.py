@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "invalidate": ("invalidate", "Remove keys so that they can be put back"),
     "undo": ("undo", "Put back what a run has removed"),
     "warm": ("warm", "Load a cache from a manifest, prove it, keep it fresh"),
+    "doctor": ("doctor", "Is this cache healthy, and what to mend first"),
     "check": ("check", "Thresholds to exit codes, for monitoring and CI"),
     "ttl": ("ttl", "TTLs against the policy; when keys expire"),
     "demo": ("demo", "An embedded server with a realistic cache to try everything on"),

@@ -37,7 +37,7 @@ def measure(
     after, errors = read_facts(server)
     gaps = [*server.unavailable, *errors, *_gaps(after, probes)]
     commands = commands_between(before, after)
-    found, views, trips = _judged(app, probes, after)
+    found, views, trips = judged(app, probes, after)
     report = latency_report(
         views,
         bins(trips),
@@ -116,7 +116,7 @@ def _counts(facts: LatencyFacts) -> dict[str, Counts]:
     return {name: one.counts for name, one in facts.histograms.items()}
 
 
-def _judged(
+def judged(
     app: App, probes: Sequence[Probe], facts: Sequence[LatencyFacts]
 ) -> tuple[list[Finding], list[ProbeView], list[float]]:
     """Return findings, one view a node, and the round trips of all."""

@@ -109,6 +109,11 @@ _FEATURES = (
     _Feature("stats.slowlog", "slow commands", (_two("SLOWLOG", "GET", "1"),)),
     _Feature("stats.latency", "latency events", (_two("LATENCY", "LATEST"),)),
     _Feature("stats.clients", "who is connected", (_two("CLIENT", "LIST", "ID", "1"),)),
+    _Feature(
+        "doctor.rights",
+        "who may do what, in `doctor`",
+        (_two("ACL", "GETUSER", "default"),),
+    ),
     _Feature("invalidate", "removing keys", (), either=(_UNLINK, _DEL), writes=True),
     _Feature("archive", "copies before removal", (_DUMP,), either=(_PEXPIRETIME, _PTTL)),
     _Feature(

@@ -18,6 +18,7 @@ def _all() -> dict[str, Schema]:
     from cachectl.views.schemas import (
         check,
         diff,
+        doctor,
         errors,
         events,
         invalidate,
@@ -31,7 +32,7 @@ def _all() -> dict[str, Schema]:
     )
 
     modules = (
-        *(check, scan, diff, keys, stats, events, memory),
+        *(check, doctor, scan, diff, keys, stats, events, memory),
         *(ttl, invalidate, warm, profiles, errors),
     )
     schemas = [one for module in modules for one in module.SCHEMAS]

@@ -1,0 +1,1 @@
+"""What `doctor` knows: facts in, findings out. examine.py puts the rules together."""

@@ -1,0 +1,288 @@
+"""What `doctor` does: look at everything once, and gather what could not be looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from cachectl.cli import measuring
+from cachectl.cli.context import App
+from cachectl.errors import CachectlError, CannotConnectError
+
+if TYPE_CHECKING:
+    from cachectl.analysis.doctor.facts import Facts, Group, NodeState, Part
+    from cachectl.analysis.doctor.names import Names
+    from cachectl.analysis.intervals import Stratum
+    from cachectl.model import Finding, Unavailable, UserRights
+    from cachectl.server.connect import Server
+    from cachectl.server.latency import Probe
+    from cachectl.server.node import Node
+    from cachectl.server.sample import Sample
+
+_OF_OURS = frozenset({"stats.busy_client"})
+"""What says something about this machine, and nothing about the cache."""
+
+
+class Examination:
+    """One look at a server. Afterwards: what was measured, and whether parts are missing."""
+
+    def __init__(self, app: App, server: Server, seconds: float, sample: int) -> None:
+        self._app = app
+        self._server = server
+        self._seconds = seconds
+        self._sample_size = sample
+        self._missing: dict[Part, Unavailable] = {}
+        self._reported: dict[str, Sequence[Finding]] = {}
+        self.measured: measuring.Measured | None = None
+        self.drawn: Sample | None = None
+
+    @property
+    def interruption(self) -> KeyboardInterrupt | None:
+        """The Ctrl-C that ended the window early."""
+        return self.measured.interruption if self.measured else None
+
+    @property
+    def partial(self) -> bool:
+        """Whether nodes are missing, or somebody was impatient."""
+        nodes = bool(self._server.unavailable) or bool(self.drawn and self.drawn.errors)
+        return nodes or (self.measured is not None and self.measured.partial)
+
+    def facts(self) -> Facts:
+        """Look, and return what there is to know. Raises CannotConnectError."""
+        from cachectl.analysis.doctor.facts import Facts, Part
+
+        self._watch()
+        states = self._states()
+        self._slow()
+        self._clients()
+        user, dangerous, default = self._rights()
+        names: Names | None = None
+        groups: Sequence[Group] = ()
+        if self.interruption is None:
+            names, groups = self._keys()
+        else:
+            self._miss(Part.KEYS, "interrupted before any key was looked at")
+        target = self._server.target
+        return Facts(
+            nodes=states,
+            topology=target.topology,
+            local=all(_is_local(node) for node in self._server.primaries),
+            encrypted=target.tls is not None,
+            production=target.environment == "production",
+            user=user,
+            default_user=default,
+            open_door=self._door(),
+            dangerous=dangerous,
+            replica_lag=target.thresholds.replica_lag,
+            names=names,
+            namespaces=groups,
+            reported=self._reported,
+            missing=self._missing,
+        )
+
+    def _miss(self, part: Part, reason: str, remedy: str | None = None) -> None:
+        from cachectl.model import Unavailable
+
+        self._missing.setdefault(part, Unavailable(str(part), reason, remedy))
+
+    def _watch(self) -> None:
+        """Watch for the window, and take the findings of what was measured in it."""
+        from cachectl.analysis import commandmix, traffic
+        from cachectl.analysis.doctor.facts import Part
+        from cachectl.cli.measuring_latency import probing
+
+        with probing(self._server) as probes:
+            try:
+                self.measured = measuring.measure(
+                    self._app,
+                    self._server,
+                    self._seconds,
+                    "doctor",
+                    [probe.address for probe in probes],
+                )
+            except CannotConnectError:
+                raise
+            except CachectlError as error:
+                measuring.wait(self._app, self._seconds)
+                for part in (Part.INFO, Part.TRAFFIC):
+                    self._miss(part, error.message, error.hint)
+        self._latency(probes)
+        if self.measured is None:
+            return
+        result, kinds = self.measured.result, self.measured.kinds
+        limits = measuring.limits_of(self._app)
+        self._reported["stats"] = traffic.findings(result, limits)
+        self._reported["commands"] = commandmix.findings(commandmix.command_mix(result, kinds))
+
+    def _latency(self, probes: Sequence[Probe]) -> None:
+        from cachectl.analysis.doctor.facts import Part
+        from cachectl.cli.measuring_latency import judged, read_facts
+
+        facts, _ = read_facts(self._server)
+        found, views, _ = judged(self._app, probes, facts)
+        if not any(view.trips.count for view in views):
+            self._miss(Part.LATENCY, "no round trip could be measured")
+        self._reported["latency"] = [one for one in found if one.id not in _OF_OURS]
+
+    def _slow(self) -> None:
+        from cachectl.analysis.doctor.facts import Part
+        from cachectl.analysis.slowest import findings, slow_shapes
+        from cachectl.cli.measuring_slow import read_logs
+        from cachectl.server.clock import ServerClock
+
+        logs, gaps = read_logs(self._server)
+        if gaps:
+            self._miss(Part.SLOW, gaps[0].reason, gaps[0].remedy)
+        now = ServerClock.of(self._server.primaries[0].connection).now() / 1000
+        shapes = slow_shapes(entry for log in logs for entry in log.entries)
+        limit = self._app.target.thresholds.latency_p99
+        self._reported["slow"] = findings(shapes, limit=limit, now=now)
+
+    def _clients(self) -> None:
+        from cachectl.analysis.clients import findings
+        from cachectl.analysis.doctor.facts import Part
+        from cachectl.cli.measuring_clients import look, node_clients
+
+        try:
+            found, gaps = look(self._server)
+        except CachectlError as error:
+            self._miss(Part.CLIENTS, error.message, error.hint)
+            return
+        if gaps:
+            self._miss(Part.CLIENTS, gaps[0].reason, gaps[0].remedy)
+        self._reported["clients"] = [
+            finding for node in node_clients(found, found, 0.0) for finding in findings(node)
+        ]
+
+    def _states(self) -> list[NodeState]:
+        """Return what each node says of itself, settings included."""
+        from cachectl.analysis.doctor.facts import SETTINGS, NodeState, Part
+        from cachectl.server.parallel import run_all
+        from cachectl.server.replication import lag_of
+        from cachectl.server.rights import latency_doctor
+        from cachectl.server.settings import settings_of
+
+        nodes = [node for node in self._server.primaries if node.connection.is_open]
+        settings = run_all([partial(settings_of, node, SETTINGS) for node in nodes])
+        advice = run_all([partial(latency_doctor, node) for node in nodes])
+        windows = {}
+        if self.measured:
+            windows = {one.window.node: one.window for one in self.measured.result.nodes}
+        states = []
+        for node, found, text in zip(nodes, settings, advice, strict=True):
+            window = windows.get(node.name)
+            info = window.after if window else node.info
+            values: Mapping[str, str] = {}
+            if isinstance(found, CachectlError):
+                self._miss(Part.SETTINGS, found.message, found.hint)
+            elif found.gap is not None:
+                self._miss(Part.SETTINGS, found.gap.reason, found.gap.remedy)
+            else:
+                values = found.values
+            states.append(
+                NodeState(
+                    node.name,
+                    node.facts.flavour,
+                    node.facts.version,
+                    info,
+                    values,
+                    lag_of(info),
+                    None if window is None else _written(window.before, info, window.seconds),
+                    text if isinstance(text, str) else "",
+                )
+            )
+        return states
+
+    def _rights(self) -> tuple[str, Sequence[str], UserRights | None]:
+        from cachectl.analysis.doctor.facts import Part
+        from cachectl.analysis.doctor.security import DANGEROUS
+        from cachectl.model import Unavailable
+        from cachectl.server.rights import allowed_of, rights_of
+
+        node = self._server.primaries[0]
+        default = rights_of(node, "default")
+        if isinstance(default, Unavailable):
+            self._miss(Part.DEFAULT_USER, default.reason, default.remedy)
+        user, allowed = allowed_of(node, DANGEROUS)
+        if isinstance(allowed, Unavailable):
+            self._miss(Part.PERMISSIONS, allowed.reason, allowed.remedy)
+            allowed = []
+        return user, allowed, None if isinstance(default, Unavailable) else default
+
+    def _door(self) -> bool | None:
+        from cachectl.analysis.doctor.facts import Part
+        from cachectl.server.rights import open_door
+
+        answer = open_door(self._server, self._server.primaries[0])
+        if answer is None:
+            self._miss(Part.DOOR, "a connection without a login was not answered")
+        return answer
+
+    def _keys(self) -> tuple[Names | None, Sequence[Group]]:
+        """Look at a sample of the keys, or at all where there are few."""
+        from cachectl.analysis.doctor.facts import Part
+        from cachectl.analysis.doctor.names import names_of
+        from cachectl.analysis.intervals import Stratum
+        from cachectl.server.columns import Field
+        from cachectl.server.sample import sample
+        from cachectl.server.scan_types import ScanRequest
+
+        fields = frozenset({Field.TYPE, Field.TTL, Field.BYTES})
+        try:
+            with self._app.progress("looking at keys"):
+                drawn = sample(self._server, self._sample_size, ScanRequest(fields=fields))
+        except CachectlError as error:
+            for part in (Part.KEYS, Part.TTLS, Part.SIZES):
+                self._miss(part, error.message, error.hint)
+            return None, ()
+        self.drawn = drawn
+        for gap in drawn.unavailable:
+            for part, what in ((Part.TTLS, "ttl"), (Part.SIZES, "bytes")):
+                if gap.what == what:
+                    self._miss(part, gap.reason, gap.remedy)
+        self._reported["giants"] = _giants(drawn)
+        strata = {node.node: Stratum(node.size, node.drawn) for node in drawn.nodes}
+        return names_of(drawn.pages, strata), _groups(drawn, strata)
+
+
+def _giants(drawn: Sample) -> list[Finding]:
+    from cachectl.analysis.biggest import BiggestKeys
+    from cachectl.analysis.giants import giant_findings
+    from cachectl.analysis.namespaces import index_by
+
+    biggest = BiggestKeys(index_by("template"), "template", keep=50)
+    for page in drawn.pages:
+        biggest.add(page)
+    return giant_findings(biggest.result().by_bytes)
+
+
+def _groups(drawn: Sample, strata: Mapping[str, Stratum]) -> list[Group]:
+    from cachectl.analysis.doctor.facts import Group
+    from cachectl.analysis.sampling import summarise_sample
+
+    summary = summarise_sample(drawn.pages, strata)
+    return [
+        Group(
+            one.namespace,
+            one.keys.value,
+            one.no_ttl.value,
+            None if one.bytes is None else one.bytes.value,
+        )
+        for one in summary.namespaces
+        if one.no_ttl is not None
+    ]
+
+
+def _is_local(node: Node) -> bool:
+    host = node.address.host
+    loopback = host == "localhost" or host.startswith("127.") or host == "::1"
+    return node.address.socket is not None or loopback
+
+
+def _written(before: Mapping[str, str], after: Mapping[str, str], seconds: float) -> float | None:
+    """Return the bytes a second that replication has carried."""
+    offsets = [info.get("master_repl_offset", "") for info in (before, after)]
+    if not all(offset.isdigit() for offset in offsets) or seconds <= 0:
+        return None
+    return max(0, int(offsets[1]) - int(offsets[0])) / seconds
