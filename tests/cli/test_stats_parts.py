@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import threading
 import time
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 import redis
-from programs import cachectl, cachectl_started
+from programs import ROOT, cachectl, cachectl_started
 from proxies import Proxy, bulk
 from servers import TestServer
 from topologies import TestCluster, wait_until
@@ -117,13 +118,13 @@ def test_latency(server: TestServer) -> None:
 def test_a_slow_line_is_found(
     valkey: TestServer, start_proxy: Callable[..., Proxy], isolated_home: Path
 ) -> None:
-    proxy = start_proxy(valkey, delay=0.03)
+    proxy = start_proxy(valkey, delay=0.012)
     profile = isolated_home / "p.yaml"
     profile.write_text(f"url: {proxy.url}\nthresholds: {{latency_p99: 10ms}}\n")
     done = cachectl(
-        "-p", str(profile), "stats", "latency", "-w", "5s", "-o", "json", "--fail-on", "warning"
+        "-p", str(profile), "stats", "latency", "-w", "3s", "-o", "json", "--fail-on", "warning"
     ).check(1)
-    assert done.json["probes"][0]["p50"] > 0.02
+    assert done.json["probes"][0]["p50"] > 0.01
     assert [one["id"] for one in done.json["findings"]] == ["stats.latency"]
 
 
@@ -189,7 +190,12 @@ def test_comings_and_goings(valkey: TestServer) -> None:
 
 def test_a_quiet_server_has_no_findings(server: TestServer) -> None:
     server.client(client_name="app").ping()
-    for words in (["clients", "-w", "0"], ["slow"], ["latency", "-w", "300ms"]):
+    for words in (
+        ["commands", "-w", "300ms"],
+        ["clients", "-w", "0"],
+        ["slow"],
+        ["latency", "-w", "300ms"],
+    ):
         found = cachectl("--url", server.url, "stats", *words, "-o", "json").check(0).json
         serious = [one for one in found["findings"] if one["id"] != "stats.busy_client"]
         assert serious == [], words
@@ -305,6 +311,35 @@ def test_hostile_commands_do_not_reach_the_terminal(valkey: TestServer) -> None:
     for output in ("table", "plain", "csv"):
         done = cachectl("--url", valkey.url, "stats", "slow", "-o", output).check(0)
         assert b"\x1b" not in done.out
+
+
+# --- logins ---------------------------------------------------------------------------------------
+
+
+def documented(row: str) -> list[str]:
+    """The ACL rules of `cachectl help acl`: those that everybody needs, and those of one row."""
+    text = (ROOT / "cachectl" / "cli" / "topics" / "acl.md").read_text()
+    block = re.search(r"ACL SETUSER cachectl on >PASSWORD (resetkeys.*?)\n\n", text, re.DOTALL)
+    line = next(line for line in text.splitlines() if line.startswith(f"| {row}"))
+    assert block is not None
+    rules = " ".join([block[1], *re.findall(r"`([^`]+)`", line)])
+    return rules.replace("\\|", "|").replace("%R~app:*", "").split()
+
+
+def test_the_documented_login_sees_everything(valkey: TestServer, isolated_home: Path) -> None:
+    password = valkey.add_user("watcher", *documented("read statistics and settings"))
+    profile = isolated_home / "mine.yaml"
+    profile.write_text(f"url: redis://watcher@{valkey.address}\npassword: {{env: PW}}\n")
+    for words in (
+        ["stats", "-w", "100ms"],
+        ["stats", "commands", "-w", "100ms"],
+        ["stats", "clients", "-w", "0"],
+        ["stats", "slow"],
+        ["stats", "latency", "-w", "200ms"],
+    ):
+        done = cachectl("-p", str(profile), *words, "-o", "json", env={"PW": password}).check(0)
+        assert done.json["unavailable"] == [], words
+        assert done.json["partial"] is False
 
 
 # --- all of them ----------------------------------------------------------------------------------
