@@ -66,5 +66,5 @@ class Usual:
 def _befell(now: Traffic) -> list[str]:
     words = [_EVENT_WORDS[n.window.event] for n in now.nodes if n.window.event in _EVENT_WORDS]
     if now.silent:
-        words.append("failover")
+        words.append("new primary")
     return list(dict.fromkeys(words))

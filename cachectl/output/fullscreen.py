@@ -148,9 +148,10 @@ class FullScreen(Bar):
         while True:
             left = min(deadline - time.monotonic(), self._keys.patience)
             ready, _, _ = select.select([self._input, self._pipe[0]], [], [], max(0.0, left))
+            keys: list[str] = []
             if self._input in ready:
-                keys = self._keys.feed(os.read(self._input, 1024))
-            else:
+                keys = self._keys.feed(self._typed())
+            elif not ready:
                 # Nothing follows an escape any more: it was the key of that name.
                 keys = self._keys.flush()
             if self._pipe[0] in ready:
@@ -158,6 +159,13 @@ class FullScreen(Bar):
                     os.read(self._pipe[0], 4096)
             if keys or self._pipe[0] in ready or time.monotonic() >= deadline:
                 return keys
+
+    def _typed(self) -> bytes:
+        """Return what was typed, nothing when the terminal is gone."""
+        try:
+            return os.read(self._input, 1024)
+        except OSError:
+            return b""
 
     def wake(self) -> None:
         """Let `wait` return now. Thread-safe; harmless when the screen is closed."""

@@ -23,7 +23,17 @@ Ask = Callable[[NodeConnection, Sequence[tuple[Argument, ...]]], list[Any]]
 """How to send commands and get their replies: NodeConnection.pipeline, or one that counts."""
 
 _CONTAINERS = frozenset(
-    ("client", "command", "commandlog", "config", "latency", "memory", "object", "slowlog")
+    (
+        "client",
+        "cluster",
+        "command",
+        "commandlog",
+        "config",
+        "latency",
+        "memory",
+        "object",
+        "slowlog",
+    )
 )
 
 

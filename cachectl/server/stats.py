@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -38,6 +38,8 @@ MAX_LISTED = 1000
 REFUSED = "the counters"
 """What is missing of a node that answers, but not to this login."""
 _PATIENCE = 3.0
+_FOLLOW = 5.0
+"""Seconds between two looks at who the primaries of a cluster are."""
 
 
 def unwatched(run_id: str) -> AbstractContextManager[OwnWork]:
@@ -77,9 +79,12 @@ class Sampler:
         self.asked = Asked()
         self._kinds: dict[str, str] = {}
         self._kinds_refused = False
+        self._followed = time.monotonic()
+        self._layout: tuple[str, ...] = ()
 
     def sample(self) -> Samples:
         """Ask every primary at once. Raises CachectlError when none could be asked."""
+        self._follow()
         nodes = list(self._server.primaries)
         results = run_all([partial(self._of_node, node) for node in nodes])
         taken = [result for result in results if isinstance(result, NodeSample)]
@@ -105,6 +110,29 @@ class Sampler:
             self._kinds_refused = found is None
             self._kinds |= found or {}
         return None if self._kinds_refused else self._kinds
+
+    def _follow(self) -> None:
+        """See now and then whether a cluster has other primaries than those we know.
+
+        CLUSTER INFO tells by the epoch and the number of primaries with slots whether it is worth
+        reading the whole map; a login that may not ask reads the map each time.
+        """
+        now = time.monotonic()
+        if self._server.slot_map is None or now - self._followed < _FOLLOW:
+            return
+        self._followed = now
+        with suppress(CannotConnectError):
+            before, self._layout = self._layout, self._layout_now()
+            if self._layout != before or not self._layout:
+                self._server.refresh()
+
+    def _layout_now(self) -> tuple[str, ...]:
+        connection = self._server.primaries[0].connection
+        reply = self.asked.pipeline(connection, [("CLUSTER", "INFO")])[0]
+        if isinstance(reply, ReplyError):
+            return ()
+        info = parse_info(reply)
+        return info.get("cluster_current_epoch", ""), info.get("cluster_size", "")
 
     def _of_node(self, node: Node) -> NodeSample:
         try:

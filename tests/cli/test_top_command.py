@@ -259,6 +259,18 @@ def test_a_login_that_may_do_little(server: TestServer, isolated_home: Path) -> 
     assert max(int(entry[b"count"]) for entry in acl_log(server)) < 8
 
 
+def test_a_login_that_is_taken_away_ends_it(valkey: TestServer, isolated_home: Path) -> None:
+    password = valkey.add_user("watcher", "resetkeys", "-@all", "+ping", "+info")
+    profile = isolated_home / "mine.yaml"
+    profile.write_text(f"url: redis://watcher@{valkey.address}\npassword: {{env: PW}}\n")
+    with top("-p", str(profile), "top", *FAST, env={"PW": password}) as screen:
+        screen.expect(r"^commands ")
+        valkey.run("ACL", "DELUSER", "watcher")  # and its connections with it
+        done = screen.program.finish(secrets=[password]).check(4)
+        assert screen.program.sane()
+        assert "error: " in done.stdout.rpartition("\x1b[?1049l")[2]
+
+
 def acl_log(server: TestServer) -> list[dict[bytes, bytes]]:
     entries = server.run("ACL", "LOG")
     return [
