@@ -99,13 +99,17 @@ _cachectl_command() {
         options='--every -h --help'
         valued=--every ;;
     memory)
-        commands=keys
+        commands='keys cold'
         options='--keys --no-keys --by --depth --sample --full --limit --pace --rate --fail-on --output -o -h --help'
         valued='--by --depth --sample --limit --pace --rate --fail-on --output -o' ;;
     'memory keys')
         commands=''
         options='--per-namespace --elements --no-elements --by --depth --sample --limit --pace --rate --fail-on --output -o -h --help'
         valued='--per-namespace --by --depth --sample --limit --pace --rate --fail-on --output -o' ;;
+    'memory cold')
+        commands=''
+        options='--by --depth --sample --full --limit --pace --rate --fail-on --output -o -h --help'
+        valued='--by --depth --sample --limit --pace --rate --fail-on --output -o' ;;
     invalidate)
         commands='apply resume runs show prune flush'
         options='--match --literal --type --namespace --no-ttl --ttl-under --ttl-over --larger-than --elements-over --idle-over --freq-under --freq-over --where --not --key --keys-from --keys-format --tag --all --mode --in --spread --dry-run --plan --valid-for --no-archive --max-keys --max-percent --yes -y --confirm --pace --rate --policy --syslog --audit-stream --output -o -h --help'
@@ -241,6 +245,10 @@ _cachectl_value() {
     'memory keys --pace') what=choices choices='gentle normal flat-out' ;;
     'memory keys --fail-on') what=choices choices='none info warning critical' ;;
     'memory keys --output'|'memory keys -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
+    'memory cold --by') what=choices choices='template prefix' ;;
+    'memory cold --pace') what=choices choices='gentle normal flat-out' ;;
+    'memory cold --fail-on') what=choices choices='none info warning critical' ;;
+    'memory cold --output'|'memory cold -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
     'invalidate --keys-from') what=files ;;
     'invalidate --keys-format') what=choices choices='lines nul ndjson' ;;
     'invalidate --mode') what=choices choices='unlink expire rename' ;;

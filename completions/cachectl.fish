@@ -31,7 +31,7 @@ function __cachectl_commands
         case 'stats'
             printf '%s\t%s\n' 'commands' 'Show which commands are called, what they cost, which fail' 'clients' 'Show who is connected, and which pools leak or are full' 'latency' 'Show round trips, percentiles by command, and events' 'slow' 'Show the logged slow commands, by shape and namespace' 'events' 'Show what befalls keys, by namespace: expired, evicted, missed, new, set, deleted'
         case 'memory'
-            printf '%s\t%s\n' 'keys' 'Show the biggest keys, by bytes and by elements, in all and of each namespace'
+            printf '%s\t%s\n' 'keys' 'Show the biggest keys, by bytes and by elements, in all and of each namespace' 'cold' 'Show bytes and keys that nobody has touched for an hour, a day, a week, by namespace'
         case 'invalidate'
             printf '%s\t%s\n' 'apply' 'Do what a saved plan says. Keys that have changed since are left alone' 'resume' 'Go on with a run that was stopped. It ends as if nothing had happened' 'runs' 'List the runs of this machine, newest first' 'show' 'Show what is known of one run. Its archive is checked from beginning to end' 'prune' 'Delete old runs with their archives: they can\'t be undone or resumed after that' 'flush' 'Empty the whole database. This can\'t be undone, and always asks for the server\'s name'
         case 'warm'
@@ -89,6 +89,8 @@ function __cachectl_options
             printf '%s\t%s\n' '--keys' 'Read keys: namespaces, types, sizes' '--no-keys' 'Read keys: namespaces, types, sizes' '--by' 'Group keys by' '--depth' 'Levels of names to tell apart' '--sample' 'Answer from N keys drawn at random, with 95 % intervals' '--full' 'Read all keys, however long it takes [default: within 30 s]' '--limit' 'At most this many rows' '--pace' 'How hard to work on the server [default: gentle on production, else normal]' '--rate' 'At most this many keys a second' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'memory keys'
             printf '%s\t%s\n' '--per-namespace' 'Also so many of each namespace' '--elements' 'Count elements as well' '--no-elements' 'Count elements as well' '--by' 'Group keys by' '--depth' 'Levels of names to tell apart' '--sample' 'Answer from N keys drawn at random, with 95 % intervals' '--limit' 'How many keys' '--pace' 'How hard to work on the server [default: gentle on production, else normal]' '--rate' 'At most this many keys a second' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+        case 'memory cold'
+            printf '%s\t%s\n' '--by' 'Group keys by' '--depth' 'Levels of names to tell apart' '--sample' 'Answer from N keys drawn at random, with 95 % intervals' '--full' 'Read all keys, however long it takes [default: within 30 s]' '--limit' 'At most this many rows' '--pace' 'How hard to work on the server [default: gentle on production, else normal]' '--rate' 'At most this many keys a second' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'invalidate'
             printf '%s\t%s\n' '--match' 'Like PATTERN; several are alternatives' '--literal' 'Patterns are names: *, ? and [ mean themselves' '--type' 'Only this type; several are alternatives' '--namespace' 'Only a namespace of scan or the policy' '--no-ttl' 'Only keys that never expire' '--ttl-under' 'Only keys that expire within this' '--ttl-over' 'Only keys that expire later than this' '--larger-than' 'Only keys of more memory, like 1mb' '--elements-over' 'Only keys of more members, fields or bytes of text' '--idle-over' 'Only keys not used for longer (not under LFU)' '--freq-under' 'Only keys of a lower LFU counter (under LFU)' '--freq-over' 'Only keys of a higher LFU counter (under LFU)' '--where' 'Also ttl<5m, field:NAME=VALUE, json:$.PATH=VALUE' '--not' 'Not keys for which this is so' '--key' 'This key; can be repeated' '--keys-from' 'The keys in a file, - for stdin' '--keys-format' 'How the file lists them' '--tag' 'The keys in a tag set, which is trimmed too' '--all' 'Every key; still bounded by --max-percent' '--mode' 'Remove, let expire, or quarantine' '--in' 'With --mode expire: the new TTL' '--spread' 'With --mode expire: spread TTLs over this' '--dry-run' 'Show what would be done, change nothing' '--plan' 'Save the dry run, for `invalidate apply`' '--valid-for' 'With --plan: how long it may be applied' '--no-archive' 'Keep no copies: what is removed stays removed' '--max-keys' 'Refuse to change more keys [default: the profile\'s]' '--max-percent' 'Refuse to change a larger share of all keys [default: the profile\'s]' '--yes' 'Do not ask' '-y' 'Do not ask' '--confirm' 'The server\'s name, to confirm on production' '--pace' 'How hard to work on the server [default: gentle on production, else normal]' '--rate' 'At most this many keys a second' '--policy' 'Policy file [default: the profile\'s `policy`]' '--syslog' 'Write the audit line to syslog as well' '--audit-stream' 'Add the audit line to a stream, too' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'invalidate apply'
@@ -174,6 +176,8 @@ function __cachectl_valued
             printf '%s\n' --by --depth --sample --limit --pace --rate --fail-on --output -o
         case 'memory keys'
             printf '%s\n' --per-namespace --by --depth --sample --limit --pace --rate --fail-on --output -o
+        case 'memory cold'
+            printf '%s\n' --by --depth --sample --limit --pace --rate --fail-on --output -o
         case 'invalidate'
             printf '%s\n' --match --type --namespace --ttl-under --ttl-over --larger-than --elements-over --idle-over --freq-under --freq-over --where --not --key --keys-from --keys-format --tag --mode --in --spread --plan --valid-for --max-keys --max-percent --confirm --pace --rate --policy --audit-stream --output -o
         case 'invalidate apply'
@@ -297,6 +301,14 @@ function __cachectl_value
         case 'memory keys --fail-on'
             printf '%s\n' none info warning critical
         case 'memory keys --output' 'memory keys -o'
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
+        case 'memory cold --by'
+            printf '%s\n' template prefix
+        case 'memory cold --pace'
+            printf '%s\n' gentle normal flat-out
+        case 'memory cold --fail-on'
+            printf '%s\n' none info warning critical
+        case 'memory cold --output' 'memory cold -o'
             printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
         case 'invalidate --keys-from'
             __cachectl_files

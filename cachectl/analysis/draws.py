@@ -40,7 +40,7 @@ class Draws:
         self.design = Design(list(strata.values()))
         self.domains: dict[Labels, Domain] = {}
         self.had: set[str] = set()
-        self._whole = self._new_domain()
+        self._whole = self.new_domain()
         self._largest: list[LargestKey] = []
 
     def add(self, page: Page, paths: Sequence[Labels]) -> None:
@@ -53,7 +53,7 @@ class Draws:
         for path, mine in rows.items():
             domain = self.domains.get(path)
             if domain is None:
-                domain = self.domains[path] = self._new_domain()
+                domain = self.domains[path] = self.new_domain()
             self._add_to(domain, at, page, mine)
         self._add_to_whole(at, page)
         self._add_largest(page, paths)
@@ -78,7 +78,8 @@ class Draws:
                 found.largest = top
         return found
 
-    def _new_domain(self) -> Domain:
+    def new_domain(self) -> Domain:
+        """Return a namespace of which nothing was drawn."""
         strata = range(len(self.design.strata))
         return Domain(
             keys=Hits.none(len(strata)),

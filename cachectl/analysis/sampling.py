@@ -9,7 +9,7 @@ effect, measured between pages, widens the intervals.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cachectl.analysis import intervals, sizes
@@ -163,14 +163,21 @@ def group_pages(
 
 
 def estimate_groups(
-    pages: Sequence[Page], strata: Mapping[str, Stratum], paths: Sequence[Sequence[Labels]]
+    pages: Sequence[Page],
+    strata: Mapping[str, Stratum],
+    paths: Sequence[Sequence[Labels]],
+    *,
+    also: Iterable[Labels] = (),
 ) -> dict[Labels, SampledNamespace]:
     """Return the estimates of any groups of drawn keys. paths: the group of every key.
 
-    What stands in a page's column of sizes may be any amount that is summed: bytes that a change
-    would save, say.
+    also: groups to estimate even if no key of them was drawn. What stands in a page's column of
+    sizes may be any amount that is summed: bytes that a change would save, say.
     """
-    estimator = _Estimator(_draws(pages, strata, paths), "group", {})
+    draws = _draws(pages, strata, paths)
+    for path in also:
+        draws.domains.setdefault(path, draws.new_domain())
+    estimator = _Estimator(draws, "group", {})
     return {found.path: found for found in estimator.namespaces()}
 
 
@@ -257,6 +264,8 @@ class _Estimator:
             mean, others = self._means(domain)
             seen = sum(moments.s1 for moments in domain.sizes)
             size = sizes.total_size(self._count(share), mean, seen)
+            if not seen and share.high:  # none drawn: those that there may be are like the others
+                size = Estimate(0.0, 0.0, share.high * self._design.size * others.high)
             share_of_size = sizes.share_of_size(share, mean, others)
         effect = self._design.effect(domain.keys, self._usual_effect)
         return SampledNamespace(

@@ -173,3 +173,54 @@ def biggest(
             partial=not done.facts.complete,
         )
     memory_pass.finish(app, report, done, output, fail_on)
+
+
+@app.command("cold")
+def cold(
+    ctx: typer.Context,
+    pattern: Annotated[
+        str | None, typer.Argument(help="Only keys that match this glob", show_default=False)
+    ] = None,
+    by: GroupedBy = By.TEMPLATE,
+    depth: Depth = None,
+    sample: memory_pass.SampleSize = None,
+    full: memory_pass.Full = False,
+    limit: options.Limit = None,
+    pace: options.Pace = None,
+    rate: options.Rate = None,
+    fail_on: options.Fail = options.FailOn.NONE,
+    output: options.Output = None,
+) -> None:
+    """Show bytes and keys that nobody has touched for an hour, a day, a week, by namespace.
+
+    Exact from all keys, with 95 % intervals from a sample. Idle times are there under LRU policies
+    and without one; under LFU policies keys are shown whose counter has decayed to nothing. Looking
+    touches nothing.
+
+    Examples:
+
+      cachectl memory cold
+
+      cachectl -p prod memory cold --sample 20000
+
+      cachectl memory cold 'session:*' -o json | jq '.levels'
+    """
+    from cachectl.analysis.cold import cold_findings
+    from cachectl.cli.memory_cold import cold_of, notes_on
+    from cachectl.views.memory_cold import memory_cold_report
+
+    app = context(ctx)
+    with app.server() as server:
+        work = memory_pass.Work(app, server, pace, rate, sample, full, pattern)
+        done, found = cold_of(work, by.value, depth)
+        report = memory_cold_report(
+            found,
+            server.facts,
+            sample=done.about,
+            limit=limit,
+            findings=cold_findings(found),
+            unavailable=done.facts.unavailable,
+            notes=[*notes_on(server, found), *memory_pass.notes_of(done)],
+            partial=not (done.facts.complete and found.levels and found.sized),
+        )
+    memory_pass.finish(app, report, done, output, fail_on)

@@ -76,3 +76,11 @@ def read_stats(reply: Any) -> tuple[dict[str, float], dict[int, dict[str, float]
 def _figures(reply: Any) -> dict[str, float]:
     found = ((as_text(name), as_float(value)) for name, value in as_pairs(reply))
     return {name: value for name, value in found if value is not None}
+
+
+def setting(server: Server, name: str) -> str | None:
+    """Return one setting of the first node; None when this login, or the service, won't tell."""
+    reply = server.primaries[0].connection.pipeline([("CONFIG", "GET", name)])[0]
+    if isinstance(reply, ReplyError):
+        return None
+    return {as_text(one): as_text(value) for one, value in as_pairs(reply)}.get(name)

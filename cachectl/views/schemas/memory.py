@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cachectl.output.report import Kind
-from cachectl.views import memory, memory_keys
+from cachectl.views import memory, memory_cold, memory_keys
 from cachectl.views.schemas.fragments import Schema, bounds, field, report, rows
 
 SAMPLE: Schema = {
@@ -52,6 +52,18 @@ _KEY = {
     "elements": "its elements; of a string, its length in bytes",
     "namespace": "what its name has in common with others",
     "node": "the node that holds it",
+}
+_COLD = {
+    "namespace": "what the names of its keys have in common",
+    "keys": "its keys",
+    "bytes": "their memory",
+    **{
+        f"{level}_{what}": f"its {what} not touched for {one} (LRU policies, or none)"
+        for level, one in (("hour", "an hour"), ("day", "a day"), ("week", "a week"))
+        for what in ("keys", "bytes")
+    },
+    "unused_keys": "its keys whose LFU counter is 0 (LFU policies alone)",
+    "unused_bytes": "their memory (LFU policies alone)",
 }
 
 SCHEMAS = [
@@ -125,6 +137,29 @@ SCHEMAS = [
             "biggest": rows(memory_keys.KEYS, _KEY, "by bytes, the biggest first"),
             "by_elements": rows(memory_keys.KEYS, _KEY, "by elements; strings have none"),
             "by_namespace": rows(memory_keys.KEYS, _KEY, "by bytes, of each namespace"),
+        },
+    ),
+    report(
+        memory_cold.SCHEMA,
+        "memory that nobody has touched (`cachectl memory cold`)",
+        {
+            "keys": field(Kind.COUNT, "keys in all"),
+            **bounds("keys", Kind.COUNT),
+            "bytes": field(Kind.BYTES, "their memory"),
+            **bounds("bytes", Kind.BYTES),
+            "sample": SAMPLE,
+            "levels": rows(
+                memory_cold.LEVELS,
+                {
+                    "level": "hour, day, week; or unused, under an LFU policy",
+                    "seconds": "idle for so long at least, null for unused",
+                    "keys": "keys that are so cold",
+                    "bytes": "their memory",
+                    "share": "share of the memory of all keys",
+                },
+                "how much is how cold; what is cold for a week is so for a day, too",
+            ),
+            "namespaces": rows(memory_cold.NAMESPACES, _COLD, "the coldest first"),
         },
     ),
 ]
