@@ -99,7 +99,7 @@ _cachectl_command() {
         options='--every -h --help'
         valued=--every ;;
     memory)
-        commands='keys cold'
+        commands='keys cold advise'
         options='--keys --no-keys --by --depth --sample --full --limit --pace --rate --fail-on --output -o -h --help'
         valued='--by --depth --sample --limit --pace --rate --fail-on --output -o' ;;
     'memory keys')
@@ -110,6 +110,10 @@ _cachectl_command() {
         commands=''
         options='--by --depth --sample --full --limit --pace --rate --fail-on --output -o -h --help'
         valued='--by --depth --sample --limit --pace --rate --fail-on --output -o' ;;
+    'memory advise')
+        commands=''
+        options='--sample --values --no-values --read --limit --pace --rate --fail-on --output -o -h --help'
+        valued='--sample --read --limit --pace --rate --fail-on --output -o' ;;
     invalidate)
         commands='apply resume runs show prune flush'
         options='--match --literal --type --namespace --no-ttl --ttl-under --ttl-over --larger-than --elements-over --idle-over --freq-under --freq-over --where --not --key --keys-from --keys-format --tag --all --mode --in --spread --dry-run --plan --valid-for --no-archive --max-keys --max-percent --yes -y --confirm --pace --rate --policy --syslog --audit-stream --output -o -h --help'
@@ -249,6 +253,9 @@ _cachectl_value() {
     'memory cold --pace') what=choices choices='gentle normal flat-out' ;;
     'memory cold --fail-on') what=choices choices='none info warning critical' ;;
     'memory cold --output'|'memory cold -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
+    'memory advise --pace') what=choices choices='gentle normal flat-out' ;;
+    'memory advise --fail-on') what=choices choices='none info warning critical' ;;
+    'memory advise --output'|'memory advise -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
     'invalidate --keys-from') what=files ;;
     'invalidate --keys-format') what=choices choices='lines nul ndjson' ;;
     'invalidate --mode') what=choices choices='unlink expire rename' ;;

@@ -224,3 +224,56 @@ def cold(
             partial=not (done.facts.complete and found.levels and found.sized),
         )
     memory_pass.finish(app, report, done, output, fail_on)
+
+
+@app.command("advise")
+def advise(
+    ctx: typer.Context,
+    sample: memory_pass.SampleSize = None,
+    values: Annotated[
+        bool, typer.Option("--values/--no-values", help="Look into values of drawn keys")
+    ] = True,
+    read: Annotated[
+        str, typer.Option("--read", metavar="SIZE", help="Bytes of values to look into at most")
+    ] = "16mb",
+    limit: options.Limit = None,
+    pace: options.Pace = None,
+    rate: options.Rate = None,
+    fail_on: options.Fail = options.FailOn.NONE,
+    output: options.Output = None,
+) -> None:
+    """Advise what would save memory: how much, how that is known, the risk, and how to do it.
+
+    From 20,000 keys drawn at random, or all where there are few, and from what is in some of them:
+    limits of compact encodings, small keys as hashes, compression, names, TTLs, namespaces that
+    nobody reads, giants, fragmentation, maxmemory and its policy. Nothing is changed. Idle times
+    stay as they are where the server has CLIENT NO-TOUCH; elsewhere --no-values leaves them alone.
+
+    Examples:
+
+      cachectl memory advise
+
+      cachectl -p prod memory advise --sample 100000 --read 64mb
+
+      cachectl memory advise -o json | jq '.advice[] | {id, subject, saves}'
+    """
+    from cachectl.cli import memory_advise
+    from cachectl.views.memory_advise import memory_advise_report
+
+    app = context(ctx)
+    most = memory_pass.size_of("--read", read) if values else 0
+    with app.server() as server:
+        found = memory_advise.advise(memory_pass.Work(app, server, pace, rate, sample), most)
+        report = memory_advise_report(
+            found.advice,
+            server.facts,
+            used=found.used,
+            values_read=found.values_read,
+            bytes_read=found.bytes_read,
+            sample=found.done.about if found.done else None,
+            limit=limit,
+            unavailable=found.unavailable,
+            notes=memory_advise.said(found),
+            partial=found.partial,
+        )
+    memory_pass.finish(app, report, found.done, output, fail_on)

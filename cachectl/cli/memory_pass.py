@@ -77,10 +77,7 @@ class KeyPass:
     @property
     def strata(self) -> dict[str, Stratum]:
         """How many keys of how many were drawn from each node."""
-        from cachectl.analysis.intervals import Stratum
-
-        nodes = self.drawn.nodes if self.drawn else []
-        return {node.node: Stratum(node.size, node.drawn) for node in nodes}
+        return strata_of(self.drawn) if self.drawn else {}
 
     @property
     def about(self) -> dict[str, object] | None:
@@ -94,6 +91,13 @@ class KeyPass:
             "keyspace": size,
             "coverage": drawn / size if size else 1.0,
         }
+
+
+def strata_of(drawn: Sample) -> dict[str, Stratum]:
+    """Return how many keys of how many were drawn from each node."""
+    from cachectl.analysis.intervals import Stratum
+
+    return {node.node: Stratum(node.size, node.drawn) for node in drawn.nodes}
 
 
 @dataclass(slots=True)
@@ -140,6 +144,14 @@ class Work:
                 part.add(page)
         return KeyPass(facts_of(drawn))
 
+    def draw(self, fields: frozenset[Field]) -> tuple[KeyPass, Sample]:
+        """Draw a sample, or read all keys where there are few. Raises CachectlError."""
+        from cachectl.cli.sampling import FIRST_LOOK, facts_of
+        from cachectl.server.sample import sample
+
+        drawn = sample(self.server, self.sample or FIRST_LOOK, self._request(fields))
+        return KeyPass(facts_of(drawn), drawn if drawn.drawn < drawn.size else None), drawn
+
     def _request(self, fields: frozenset[Field]) -> ScanRequest:
         from cachectl.server.scan_types import ScanRequest
 
@@ -150,6 +162,16 @@ class Work:
             pace=self.pace.value if self.pace else None,
             max_rate=self.rate,
         )
+
+
+def size_of(option: str, text: str) -> int:
+    """Return an option's size in bytes. Raises UsageError."""
+    from cachectl.config.sizes import parse_size
+
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from error
 
 
 def notes_of(done: KeyPass, *, hint: str = "--full reads all keys") -> list[str]:

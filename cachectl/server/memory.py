@@ -84,3 +84,18 @@ def setting(server: Server, name: str) -> str | None:
     if isinstance(reply, ReplyError):
         return None
     return {as_text(one): as_text(value) for one, value in as_pairs(reply)}.get(name)
+
+
+_LIMITS = ("*max-listpack*", "*max-ziplist*", "set-max-intset-entries")
+
+
+def encoding_settings(server: Server) -> tuple[dict[str, str], Unavailable | None]:
+    """Return the limits of compact encodings by their names, or why they are not to be had."""
+    replies = server.primaries[0].connection.pipeline([("CONFIG", "GET", one) for one in _LIMITS])
+    found: dict[str, str] = {}
+    for reply in replies:
+        if isinstance(reply, ReplyError):
+            reason, remedy = why_refused(("CONFIG", "GET"), reply)
+            return {}, Unavailable("the limits of compact encodings", reason, remedy)
+        found |= {as_text(name): as_text(value) for name, value in as_pairs(reply)}
+    return found, None

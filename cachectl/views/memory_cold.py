@@ -8,7 +8,7 @@ from typing import Any
 
 from cachectl.analysis.cold import IDLE_LEVELS, LFU_LEVELS, ColdSpace, ColdSummary, value_of
 from cachectl.model import Finding, ServerFacts, Unavailable
-from cachectl.output.report import Column, Kind, Pairs, Report, Table
+from cachectl.output.report import Block, Column, Kind, Pairs, Report, Table
 
 SCHEMA = "cachectl.memory-cold/1"
 _TITLES = {
@@ -68,38 +68,41 @@ def memory_cold_report(
     columns = _columns(summary)
     cold = sum(any(value_of(keys) for keys in one.cold_keys) for one in summary.namespaces)
     more = [f"{cold - len(shown):,} more namespaces; --limit shows more"]
+    blocks: list[Block] = [
+        Pairs(
+            [
+                (Column("keys", Kind.COUNT), whole.keys),
+                (Column("bytes", Kind.BYTES), whole.bytes if summary.sized else None),
+                (Column("sample", Kind.DATA, audience="machines"), sample),
+            ]
+        ),
+        Table(
+            "levels",
+            LEVELS,
+            _levels(summary),
+            title="Cold memory",
+            empty="Not known: there are no idle times.",
+        ),
+        Table(
+            "namespaces",
+            columns,
+            [_row(summary, one) for one in listed],
+            audience="machines",
+        ),
+        Table(
+            "shown",
+            columns,
+            [_row(summary, one) for one in shown],
+            title="By namespace: bytes not touched for",
+            empty="No cold keys." if sample is None else "No cold key was drawn.",
+            audience="people",
+        ),
+    ]
+    if not summary.levels:
+        blocks.pop()
     return Report(
         SCHEMA,
-        [
-            Pairs(
-                [
-                    (Column("keys", Kind.COUNT), whole.keys),
-                    (Column("bytes", Kind.BYTES), whole.bytes if summary.sized else None),
-                    (Column("sample", Kind.DATA, audience="machines"), sample),
-                ]
-            ),
-            Table(
-                "levels",
-                LEVELS,
-                _levels(summary),
-                title="Cold memory",
-                empty="Not known: there are no idle times.",
-            ),
-            Table(
-                "namespaces",
-                columns,
-                [_row(summary, one) for one in listed],
-                audience="machines",
-            ),
-            Table(
-                "shown",
-                columns,
-                [_row(summary, one) for one in shown],
-                title="By namespace: bytes not touched for",
-                empty="No cold keys." if sample is None else "No cold key was drawn.",
-                audience="people",
-            ),
-        ][: None if summary.levels else -1],
+        blocks,
         server=server,
         main="namespaces",
         partial=partial,

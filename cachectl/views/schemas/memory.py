@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cachectl.output.report import Kind
-from cachectl.views import memory, memory_cold, memory_keys
+from cachectl.views import memory, memory_advise, memory_cold, memory_keys
 from cachectl.views.schemas.fragments import Schema, bounds, field, report, rows
 
 SAMPLE: Schema = {
@@ -160,6 +160,31 @@ SCHEMAS = [
                 "how much is how cold; what is cold for a week is so for a day, too",
             ),
             "namespaces": rows(memory_cold.NAMESPACES, _COLD, "the coldest first"),
+        },
+    ),
+    report(
+        memory_advise.SCHEMA,
+        "what would save memory (`cachectl memory advise`)",
+        {
+            "used_memory": field(Kind.BYTES, "memory in use"),
+            "values_read": field(Kind.COUNT, "values that were looked into"),
+            "bytes_read": field(Kind.BYTES, "how much of them was read"),
+            "sample": SAMPLE,
+            "advice": rows(
+                memory_advise.ADVICE,
+                {
+                    "saves": "memory that it would save, null when it protects instead",
+                    "share": "share of used_memory",
+                    "id": "stable: memory.name",
+                    "subject": "namespace, key, node or null that it is about",
+                    "keys": "keys that it is about",
+                    "title": "one sentence",
+                    "basis": "how the saving was estimated",
+                    "risk": "what to mind",
+                    "how": "commands or settings",
+                },
+                "worst dangers first, then by what it saves",
+            ),
         },
     ),
 ]
