@@ -62,4 +62,9 @@ def _saved(key: BigKey, sample: LogicalValue, costs: KeyCosts) -> int:
         return 0
     entry = sum(map(encodings.listpack_entry, parts)) / len(sample.elements)
     bucket = costs.base(len(key.key) + 6) + costs.packed(round(BUCKET * entry))
-    return max(0, round(key.bytes - key.elements / BUCKET * bucket))
+    # What MEMORY USAGE leaves out of a table, it does for each element of it.
+    known = sample.elements[: key.elements]
+    share = key.elements / len(known)
+    part = round(key.bytes / share)
+    now = costs.loose(part, len(key.key), LogicalValue(key.type, known)) * share
+    return max(0, round(now - key.elements / BUCKET * bucket))

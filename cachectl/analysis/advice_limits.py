@@ -46,6 +46,7 @@ def limits_advice(drawn: Drawn, costs: KeyCosts, settings: Mapping[str, str]) ->
     integers = [one for one in found if one.integers]
     if integers:
         yield from _for_integers(integers, drawn, settings)
+    yield from _for_lists(drawn, costs, settings)
 
 
 def _loose(drawn: Drawn, costs: KeyCosts) -> Iterable[_Loose]:
@@ -62,7 +63,9 @@ def _loose(drawn: Drawn, costs: KeyCosts) -> Iterable[_Loose]:
                 new = costs.compact(value)
             else:
                 continue
-            saved = used - costs.base(len(page.keys[row])) - new
+            name = len(page.keys[row])
+            now = costs.loose(used, name, value) if encoding in _LOOSE else used
+            saved = now - costs.base(name) - new
             if saved > 0:
                 width = max(map(len, _texts(value)))
                 yield _Loose(
@@ -154,6 +157,59 @@ def _for_integers(
         )
 
 
+def _for_lists(drawn: Drawn, costs: KeyCosts, settings: Mapping[str, str]) -> Iterable[Advice]:
+    """Yield advice when the nodes of lists are kept smaller than by default (8 KiB)."""
+    name = _setting(settings, "list-max-listpack-size", "list-max-ziplist-size")
+    now = int(settings.get(name, _DEFAULT_NODE))
+    if not (now > 0 or now == _SMALL_NODE):
+        return
+    found = []
+    for at, (page, values) in enumerate(zip(drawn.pages, drawn.values, strict=True)):
+        for row, value in enumerate(values):
+            used = page.sizes[row] if page.sizes else None
+            quick = page.encodings is not None and page.encodings[row] == "quicklist"
+            if value is None or used is None or not quick:
+                continue
+            base = costs.base(len(page.keys[row]))
+            small = [costs.compact(node) for node in _nodes(value, now)]
+            large = [costs.compact(node) for node in _nodes(value, _DEFAULT_NODE)]
+            # What a node costs besides its elements is learnt from the list itself.
+            a_node = costs.packed(max(0, round((used - base - sum(small)) / len(small))))
+            saved = sum(small) - sum(large) + a_node * (len(small) - len(large))
+            if saved > 0:
+                found.append(_Loose(at, row, "list", len(value.elements), 0, saved, integers=False))
+    yield from _advice(
+        "memory.listpack_list",
+        "lists are cut into smaller nodes than they need be",
+        found,
+        drawn,
+        [f"CONFIG SET {name} {_DEFAULT_NODE}"],
+        "commands in the middle of a list move up to 8 KiB; at its ends nothing changes",
+        "pushed anew (LRANGE, DEL, RPUSH); RESTORE and restarts keep the nodes as they are",
+    )
+
+
+_DEFAULT_NODE, _SMALL_NODE = -2, -1
+_NODE_BYTES = {-1: 4096, -2: 8192}
+
+
+def _nodes(value: LogicalValue, limit: int) -> Iterable[LogicalValue]:
+    """Cut a list into nodes of so many elements, or (a negative limit) of so many bytes."""
+    if limit > 0:
+        for at in range(0, len(value.elements), limit):
+            yield LogicalValue("list", value.elements[at : at + limit])
+        return
+    most, node, size = _NODE_BYTES[limit] - encodings.LISTPACK_HEAD, list[bytes](), 0
+    for element in value.elements:
+        entry = encodings.listpack_entry(element)
+        if node and size + entry > most:
+            yield LogicalValue("list", node)
+            node, size = [], 0
+        node.append(element)
+        size += entry
+    yield LogicalValue("list", node)
+
+
 def _advice(
     identifier: str,
     title: str,
@@ -161,6 +217,7 @@ def _advice(
     drawn: Drawn,
     commands: list[str],
     risk: str,
+    anew: str = "written anew (DUMP and RESTORE), or when a restart loads it",
 ) -> Iterable[Advice]:
     savings = Savings()
     for one in loose:
@@ -173,9 +230,7 @@ def _advice(
                 saves,
                 "the elements of the keys, laid out in the compact encoding",
                 risk,
-                "; ".join(commands)
-                + "; what is there already changes when it is written anew (DUMP and RESTORE), or "
-                "when a restart loads it",
+                f"{'; '.join(commands)}; what is there already changes when it is {anew}",
                 keys=keys,
             )
 

@@ -81,10 +81,10 @@ def _compressed(
     )
 
 
-def hashes_advice(drawn: Drawn, costs: KeyCosts, table_share: float) -> Iterable[Advice]:
+def hashes_advice(drawn: Drawn, costs: KeyCosts) -> Iterable[Advice]:
     """Yield advice for each namespace of many small strings that never expire.
 
-    table_share: bytes that the table of keys takes for each key.
+    That the table of keys shrinks as well, sooner or later, is not counted.
     """
     spaces = _small(drawn)
     savings = Savings()
@@ -99,7 +99,7 @@ def hashes_advice(drawn: Drawn, costs: KeyCosts, table_share: float) -> Iterable
         entry = encodings.listpack_entry(field) + encodings.listpack_entry(value.elements[0])
         # The hash itself, and half a size class that the allocator rounds up, over its fields.
         of_hash = (costs.base(len(key)) + costs.packed(BUCKET * entry) - BUCKET * entry) / BUCKET
-        saved = used - entry - of_hash + table_share * (1 - 1 / BUCKET)
+        saved = used - entry - of_hash
         if saved > 0:
             savings.add(at, row, space, round(saved))
     for space, (saves, keys) in savings.totals(drawn).items():

@@ -12,16 +12,20 @@ from collections.abc import Callable, Iterable
 Rounding = Callable[[int], int]
 """Bytes asked for → bytes that used_memory counts."""
 
-_LISTPACK_HEAD = 7
+LISTPACK_HEAD = 7
 _ZIPLIST_HEAD = 11
 _INTSET_HEAD = 8
 
 
-def rounding_of(allocator: str) -> Rounding:
-    """Return the rounding of an allocator as INFO names it: `jemalloc-5.3.0`, `libc`."""
+def roundings_of(allocator: str) -> tuple[Rounding, ...]:
+    """Return how an allocator may round, as INFO names it: `jemalloc-5.3.0`, `libc`.
+
+    The jemalloc that Redis and Valkey bring along has classes 8 bytes apart up to 64
+    (--with-lg-quantum=3), that of most systems 16 bytes.
+    """
     if allocator.startswith("jemalloc"):
-        return _jemalloc
-    return _glibc if allocator == "libc" else _sixteens
+        return _jemalloc_bundled, _jemalloc
+    return (_glibc,) if allocator == "libc" else (_sixteens,)
 
 
 def _jemalloc(size: int) -> int:
@@ -31,6 +35,10 @@ def _jemalloc(size: int) -> int:
         return -(-size // 16) * 16
     step = 1 << ((size - 1).bit_length() - 3)
     return -(-size // step) * step
+
+
+def _jemalloc_bundled(size: int) -> int:
+    return -(-max(size, 1) // 8) * 8 if size <= 64 else _jemalloc(size)
 
 
 def _glibc(size: int) -> int:
@@ -54,7 +62,7 @@ def integer_of(data: bytes) -> int | None:
 
 def listpack(elements: Iterable[bytes]) -> int:
     """Return the bytes of a listpack with these elements."""
-    return _LISTPACK_HEAD + sum(map(listpack_entry, elements))
+    return LISTPACK_HEAD + sum(map(listpack_entry, elements))
 
 
 def listpack_entry(data: bytes) -> int:

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from cachectl.model import KeyDetails, LogicalValue, MemorySample, Unavailable
     from cachectl.server.handle import Server
 
-MOST_VALUES = 5_000
-"""Values that are looked into at most."""
+_LEAST = 512
+"""Bytes that a value counts for at least: looking costs more than what comes back."""
 _MOST_GIANTS = 10
+_SUSPECT = 1024 * 1024
+"""Bytes from which on a key is looked at: it may have the elements of a giant."""
 
 
 @dataclass(slots=True)
@@ -52,16 +54,13 @@ def advise(work: Work, most_bytes: int) -> Advised:
     for sample in taken.nodes:
         found.advice += settings_advice(sample)
         found.advice += process_advice(sample, fragmentation=fragmentation)
-    tables = memory.parts.get("tables", 0)
-    _of_keys(work, found, most_bytes, taken.nodes[0], tables / memory.keys if memory.keys else 0.0)
+    _of_keys(work, found, most_bytes, taken.nodes[0])
     found.advice = worth_giving(found.advice, memory.used)
     found.partial = bool(found.unavailable)
     return found
 
 
-def _of_keys(
-    work: Work, found: Advised, most_bytes: int, sample: MemorySample, table_share: float
-) -> None:
+def _of_keys(work: Work, found: Advised, most_bytes: int, sample: MemorySample) -> None:
     """Add the advice that keys give."""
     from cachectl.analysis.advice_giants import giants_advice
     from cachectl.analysis.advice_keys import names_advice, ttl_advice, unread_advice
@@ -75,11 +74,11 @@ def _of_keys(
     read = _look_into(work, found, drawn, most_bytes)
     settings, refused = encoding_settings(work.server)
     found.unavailable += [refused] if refused else []
-    costs = KeyCosts(read, sample.info.get("mem_allocator", ""))
+    costs = KeyCosts(read, sample.info.get("mem_allocator", ""), settings)
     found.advice += [
         *limits_advice(read, costs, settings),
         *compression_advice(read, costs, packers()),
-        *hashes_advice(read, costs, table_share),
+        *hashes_advice(read, costs),
         *names_advice(drawn, costs),
         *ttl_advice(drawn),
         *unread_advice(drawn),
@@ -108,21 +107,23 @@ def _look_into(work: Work, found: Advised, drawn: Drawn, most_bytes: int) -> Dra
     values: dict[int, list[LogicalValue | None]] = {}
     order = list(range(len(drawn.pages)))
     random.shuffle(order)
-    refused = skipped = 0
+    spent = refused = skipped = 0
     with (
         Peeker(work.server) as peeker,
         work.app.progress("looking into values", unit="bytes") as progress,
     ):
         for at in order if most_bytes else ():
-            if found.bytes_read >= most_bytes or found.values_read >= MOST_VALUES:
+            if spent >= most_bytes:
                 break
             peeked = peeker.values(drawn.pages[at])
             values[at] = peeked.values
             found.bytes_read += peeked.read
-            found.values_read += sum(value is not None for value in peeked.values)
+            count = sum(value is not None for value in peeked.values)
+            found.values_read += count
+            spent += max(peeked.read, _LEAST * count)
             refused += peeked.refused
             skipped += peeked.skipped
-            progress.update(found.bytes_read, most_bytes)
+            progress.update(spent, most_bytes)
     chosen = sorted(values)
     read = thinned(drawn, chosen)
     read.values = [values[at] for at in chosen]
@@ -140,14 +141,13 @@ def _look_into(work: Work, found: Advised, drawn: Drawn, most_bytes: int) -> Dra
 
 def _giants(server: Server, drawn: Drawn, *, look: bool) -> list[KeyDetails]:
     """Look at the largest keys that were drawn, where they may be giants."""
-    from cachectl.analysis.giants import UNCOUNTED_BYTES
     from cachectl.server.details import key_details
 
     sized = [
         (size, key)
         for page in drawn.pages
         for key, size in zip(page.keys, page.sizes or (), strict=False)
-        if size is not None and size >= UNCOUNTED_BYTES
+        if size is not None and size >= _SUSPECT
     ]
     found = []
     for _, key in sorted(sized, reverse=True)[:_MOST_GIANTS]:
