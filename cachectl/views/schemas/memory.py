@@ -182,6 +182,7 @@ SCHEMAS = [
                     "basis": "how the saving was estimated",
                     "risk": "what to mind",
                     "how": "commands or settings",
+                    "severity": "info, warning or critical; from warning on it is a finding, too",
                 },
                 "worst dangers first, then by what it saves",
             ),
