@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from cachectl.output.report import Report, RowStream
     from cachectl.policy import Policy
     from cachectl.server.connect import Server
-    from cachectl.server.gate import Gate
 
 
 @dataclass(slots=True)
@@ -95,20 +94,15 @@ class App:
     @contextmanager
     def server(self) -> Iterator[Server]:
         """Connect to the target, and close it at the end. Raises CannotConnectError."""
+        from cachectl.actions.gates import counted
         from cachectl.server.connect import open_server
-        from cachectl.server.gate import OpenGate
-
-        def gate(run_id: str, address: str) -> Gate:
-            from cachectl.storage.lookups import job_count
-
-            return job_count(run_id, address) or OpenGate()
 
         with self.progress("waiting for the server to load its data", unit="%") as progress:
             server = open_server(
                 self.target,
                 on_loading=lambda percent, _eta: progress.update(percent or 0, 100),
             )
-        server.gates = gate
+        server.gates = counted
         with server:
             for warning in server.warnings:
                 self.terminal.warn(warning)
