@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     Discriminator,
     Field,
@@ -163,9 +162,11 @@ _Variable = Annotated[
 
 
 def _value(value: Any) -> Any:
-    if isinstance(value, bool | dict | list | BaseModel):
-        return value
-    return {"template": value if isinstance(value, str) else repr(value)}
+    if isinstance(value, bool):
+        return {"template": str(value).lower()}
+    if isinstance(value, int | float):
+        return {"template": repr(value)}
+    return {"template": value} if isinstance(value, str) else value
 
 
 def _named(value: Any) -> Any:

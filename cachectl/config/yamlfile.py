@@ -51,6 +51,10 @@ _FORBIDDEN_ASCII = "[^\t\n\r\x20-\x7e]"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _UNICODE_HINT = "write the character itself, or \\U and eight digits"
 _LINE_BREAK = re.compile("\r\n|\n|\r")
+# What JSON writes and YAML 1.1 does not read: a pair of halves that are one character, and \\/.
+_JSON_ESCAPE = re.compile(
+    r"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|(/)|.)", re.DOTALL
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +105,23 @@ def read_limited(path: Path, max_bytes: int) -> bytes:
 
 
 def load_bytes(content: bytes, name: str) -> YamlDocument:
-    """Load YAML from memory. name: what messages call it. Raises ConfigError."""
+    """Load YAML (JSON when it is so named) from memory. name: in messages. Raises ConfigError."""
     text = _decode(content, name)
+    if name.endswith(".json"):
+        text = _JSON_ESCAPE.sub(_unescaped, text)
     composer = _Composer(text, name)
     try:
         data = composer.document()
     except yaml.YAMLError as error:
         raise _syntax_error(error, text, name) from None
     return YamlDocument(name, data, composer.keys, composer.values)
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    high, low, slash = escape.groups()
+    if high:
+        return chr(0x10000 + ((int(high, 16) & 0x3FF) << 10) + (int(low, 16) & 0x3FF))
+    return slash or escape.group()
 
 
 def _decode(content: bytes, name: str) -> str:

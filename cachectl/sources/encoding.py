@@ -44,8 +44,14 @@ def _codec(name: Codec) -> Encoder:
         case "json":
             return lambda value: encoded(as_json(value))
         case "msgpack":
-            return _packing(packer(simple))
+            return _packing(packer(_packable))
     return compressor(name)
+
+
+def _packable(value: Any) -> Any:
+    if isinstance(value, int):  # one of more than 64 bits: as text it would be something else
+        raise RowFault("cannot be packed as MessagePack")
+    return simple(value)
 
 
 def _packing(pack: Callable[[Any], bytes]) -> Encoder:

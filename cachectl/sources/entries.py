@@ -135,13 +135,15 @@ class Renderer:
             number = batch.numbers[i]
             if i in faults:
                 done.problems.append(self._problem(number, faults[i]))
-                # A collection that lacks an element would pass for the whole.
-                if self._group is not None and self._group.key == key:
-                    self._group.spoilt = f"is one of its key's rows, and row {number} has no value"
-                continue
+                if not key:
+                    continue
             if self._group is None or self._group.key != key:
                 self._close(done)
                 self._group = _Group(key, number, batch.rows[i])
+            if i in faults:
+                # A collection that lacks an element would pass for the whole.
+                self._group.spoilt = f"is one of its key's rows, and row {number} has no value"
+                self._group.is_told |= number == self._group.number
             self._group.add(parts[i], self.entry.max_bytes)
         return done.rendered()
 
@@ -160,14 +162,18 @@ class Renderer:
             tags = tuple(tag(group.first, group.key) for tag in self._tags)
             ttl = self._ttl(group.first) if self._ttl else None
         except RowFault as fault:
-            done.problems.append(self._problem(group.number, str(fault)))
+            if not group.is_told:
+                done.problems.append(self._problem(group.number, str(fault)))
             return
         done.add(group, elements, ttl, tags)
 
 
 @dataclass(slots=True)
 class _Group:
-    """The rows of one key so far. number, first: its first row. spoilt: why it gives no key."""
+    """The rows of one key so far. number, first: its first row. spoilt: why it gives no key.
+
+    is_told: whether that is said of its first row already.
+    """
 
     key: bytes
     number: int
@@ -175,6 +181,7 @@ class _Group:
     parts: list[Any] = field(default_factory=list)
     size: int = 0
     spoilt: str = ""
+    is_told: bool = False
 
     def add(self, part: list[Any], max_bytes: int) -> None:
         """Take one row's elements; past the limits take note of that and nothing else."""

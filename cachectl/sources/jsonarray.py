@@ -96,15 +96,20 @@ class JsonArray:
                 raise self._wrong() from None
             else:
                 # A number at the very end may go on.
-                if end < len(self._text) or isinstance(value, str | list | dict):
-                    self._at = end
-                    return value
-                if not self._more(wanted):
+                if (
+                    end < len(self._text)
+                    or isinstance(value, str | list | dict)
+                    or not self._more(wanted)
+                ):
+                    self._check_length(end - self._at)
                     self._at = end
                     return value
             wanted *= 2
-            if len(self._text) - self._at > self._longest + wanted:
-                raise SourceError(f"has an element of more than max_row ({self._longest:,} bytes)")
+            self._check_length(len(self._text) - self._at - wanted)
+
+    def _check_length(self, length: int) -> None:
+        if length > self._longest:
+            raise SourceError(f"has an element of more than max_row ({self._longest:,} bytes)")
 
     def _cut_off(self, error: json.JSONDecodeError) -> bool:
         near = error.pos >= len(self._text) - _NEAR_THE_END
