@@ -40,20 +40,21 @@ class SqlPages:
     roots: Sequence[Path]
 
     def __iter__(self) -> Generator[Page]:
-        from sqlalchemy import text
-
         with self._connected() as connection, _translated():
+            from sqlalchemy import text
+
             streaming = connection.execution_options(
                 stream_results=True, max_row_buffer=self.spec.fetch
             )
-            yield from self._pages(streaming.execute(text(self.spec.query), self.spec.parameters))
+            with streaming.execute(text(self.spec.query), self.spec.parameters) as result:
+                yield from self._pages(result)
 
     def count(self) -> int | None:
         """Return how many rows the query has, counted by the database; None when it will not."""
-        from sqlalchemy import text
-
         try:
             with self._connected() as connection, _translated():
+                from sqlalchemy import text
+
                 counting = text(f"SELECT count(*) FROM ({self.spec.query}) AS counted")  # noqa: S608
                 return int(connection.execute(counting, self.spec.parameters).scalar_one())
         except SourceError:
