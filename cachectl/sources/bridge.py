@@ -10,7 +10,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -69,16 +69,15 @@ def plainly(make: Callable[[], AsyncGenerator[T]]) -> Generator[T]:
                 if item.error is not None:
                     raise item.error
                 return
-            loop.call_soon_threadsafe(room.release)
+            _call(loop, room.release)
             yield item.value
     finally:
         if not ended:
-            _cancel(loop, task)
+            _call(loop, task.cancel)
         thread.join()
 
 
-def _cancel(loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
-    try:
-        loop.call_soon_threadsafe(task.cancel)
-    except RuntimeError:  # it has just ended by itself
-        return
+def _call(loop: asyncio.AbstractEventLoop, function: Callable[[], object]) -> None:
+    """Have the loop's thread call a function, unless it has just ended by itself."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(function)
