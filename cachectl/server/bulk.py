@@ -147,6 +147,10 @@ _FIRST_LOOKS: dict[str, Any] = {
 """Type → the command whose reply is a small value (a hash needs a second, for its fields' TTLs)."""
 
 
+_NOTHING = [b"0", []]
+"""What a scan of a key that is gone answers."""
+
+
 def _scanned(kind: str, flat: Sequence[bytes]) -> Read:
     if not flat:
         return None
@@ -183,13 +187,13 @@ class _Counter:
     ) -> Iterator[Any]:
         """Send commands of one look-up each; yield their replies."""
         for reply in connection.pipeline(commands) if commands else ():
-            self.count(reply)
+            self.count(reply, missed=reply is None or reply in ([], _NOTHING))
             yield reply
 
-    def count(self, reply: Any) -> None:
+    def count(self, reply: Any, *, missed: bool) -> None:
         """Count one look-up."""
         self.commands += 1
-        if reply is None or reply == [] or reply == 0:
+        if missed:
             self.misses += 1
         elif not isinstance(reply, ReplyError):
             self.hits += 1
@@ -202,6 +206,7 @@ class _CountedCaller:
 
     def call(self, *arguments: Argument) -> Any:
         reply = self.caller.call(*arguments)
-        if arguments[0] not in ("TIME", "XINFO"):
-            self.counter.count(reply)
+        if arguments[0] != "TIME":
+            # A range that is empty comes after the last of a key that is there.
+            self.counter.count(reply, missed=reply is None or reply in (0, _NOTHING))
         return reply

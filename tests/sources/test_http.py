@@ -221,7 +221,7 @@ def test_retry_after() -> None:
         (lambda r: r.answer(302, location="file:///etc/passwd"), "to another host"),
         (
             lambda r: r.answer(302, location="http://x:port/"),
-            "redirects to something that is no URL",
+            "invalid url in location header",
         ),
         (lambda r: r.answer(302, location="/"), "redirects more than 5 times"),
     ],
