@@ -117,6 +117,15 @@ def test_scan_of_a_sample(filled: TestServer) -> None:
     check("scan", document)
 
 
+def test_warm_check(tmp_path: Path) -> None:
+    manifest = tmp_path / "m.yaml"
+    manifest.write_text(
+        "manifest: 1\nsources: {a: {range: [1, 2]}, b: {file: x.csv}, c: {cache: {profile: p}}}\n"
+        "entries: [{source: a, key: '{n}'}, {source: b, key: '{x}'}, {source: c}]\n"
+    )
+    check("warm-check", cachectl("warm", "check", str(manifest), "-o", "json").check(1).json)
+
+
 def test_diff(filled: TestServer, tmp_path: Path) -> None:
     files = [str(tmp_path / "a.ndjson"), str(tmp_path / "b.ndjson")]
     for file in files:
