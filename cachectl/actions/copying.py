@@ -128,7 +128,7 @@ class CopyReader:
         if not run.archive.exists():
             raise SourceError(f"is the run {run.id}, which has kept no copies")
         standing = standing_of(read_journal(run.journal))
-        latest = survey(run, standing, decode=False).latest
+        latest = survey(run, standing, decode=None).latest
         wanted = matcher(spec.patterns)
         for parts in _whole_copies(run, standing.voids, latest):
             copy = parts[-1]
