@@ -270,7 +270,7 @@ class Applier:
 
     def _chosen(self, group: Group, keys: Keys) -> list[KeyCopy]:
         """Return the copies of the keys that are there and are still what the plan saw."""
-        if not self._suspects and not self.checks_guards:
+        if not self._suspects and not self.checks_guards and not self.change.is_choosy:
             if missing := [
                 wanted.key
                 for wanted, copy in zip(group.keys, group.copies, strict=True)
@@ -288,6 +288,9 @@ class Applier:
             elif self.checks_guards and not fits(keys[wanted.key], copy):
                 self._forget(wanted.key)
                 self.ledger.count(Outcome.CHANGED, wanted.key, reason="changed since the plan")
+            elif not self.change.wants(copy.key, copy.expires_at, group.now):
+                self._forget(wanted.key)
+                self.ledger.count(Outcome.FINE, wanted.key)
             else:
                 chosen.append(copy)
         return chosen
@@ -306,11 +309,12 @@ class Applier:
         return True
 
     def _archived(self, group: Group, copies: Sequence[KeyCopy]) -> _Flying:
+        kept = [self.change.archived(copy, group.now) for copy in copies]
         if self.archive is None:
-            return _Flying(group, copies, range(0))
+            return _Flying(group, kept, range(0))
         first = self.archive.count
-        self.archive.extend(list(map(self.change.archived, copies)))
-        return _Flying(group, copies, range(first, self.archive.count))
+        self.archive.extend(kept)
+        return _Flying(group, kept, range(first, self.archive.count))
 
     def _committed(self, flying: _Flying, keys: Keys) -> list[bytes]:
         """Read what a transaction has done; return the keys to try again."""
@@ -373,6 +377,7 @@ class Applier:
         if copy is None or not chosen:
             group.unwatch()
             return []
+        copy = self.change.archived(copy, group.now)
         first = self.archive.count if self.archive else 0
         try:
             self._archive_giant(group, copy)
@@ -397,7 +402,7 @@ class Applier:
         if self.archive is None:
             return
         if not self.change.copies_value:
-            self.archive.add(self.change.archived(copy))
+            self.archive.add(copy)
             return
         waiting: KeyCopy | None = None
         for number, piece in enumerate(group.pieces(copy)):

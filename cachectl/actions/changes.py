@@ -9,12 +9,11 @@ again does the same.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol
 
-from cachectl.errors import DamagedError
 from cachectl.model import NEVER, KeyCopy
 from cachectl.server.locks import OWN_PREFIX
 from cachectl.server.logical import Command
@@ -30,6 +29,7 @@ class Outcome(StrEnum):
 
     DONE = "done"
     GONE = "gone"  # it was not there any more
+    FINE = "fine"  # nothing had to be done to it
     CHANGED = "changed"  # it kept being written, or is not what the plan saw
     REFUSED = "refused"  # the server did not take the command
     UNKNOWN = "unknown"  # the reply was lost, and looking does not tell whose work it was
@@ -38,17 +38,33 @@ class Outcome(StrEnum):
 class Change(Protocol):
     """One kind of change.
 
-    name: in run.json; verb: for people; copies_value: whether the archive needs the value or only
-    the TTL; needs: the commands that the login must be allowed to run.
+    name: in run.json; copies_value: whether the archive needs the value or only the TTL;
+    is_choosy: whether there are keys that it leaves as they are.
     """
 
     name: ClassVar[str]
-    verb: ClassVar[str]
     copies_value: ClassVar[bool]
-    needs: ClassVar[tuple[str, ...]]
+    is_choosy: ClassVar[bool]
 
-    def archived(self, copy: KeyCopy) -> KeyCopy:
-        """Return the copy as the archive keeps it."""
+    @property
+    def verb(self) -> str:
+        """What is done to the keys, for people."""
+        ...
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The commands that the login must be allowed to run."""
+        ...
+
+    def wants(self, key: bytes, expires_at: int, now: int) -> bool:
+        """Return whether something has to be done to this key.
+
+        expires_at: of the key, Unix milliseconds or NEVER. now: by the server's clock.
+        """
+        ...
+
+    def archived(self, copy: KeyCopy, now: int) -> KeyCopy:
+        """Return the copy as the archive keeps it. now: as for the commands that follow."""
         ...
 
     def commands(self, copies: Sequence[KeyCopy], now: int) -> list[Command]:
@@ -71,7 +87,8 @@ class Change(Protocol):
         ...
 
 
-def _done_if_one(reply: Any) -> Outcome:
+def done_if_one(reply: Any) -> Outcome:
+    """Return the outcome of a command that answers 1, or 0 when the key is gone."""
     if isinstance(reply, ReplyError):
         return Outcome.REFUSED
     return Outcome.DONE if reply == 1 else Outcome.GONE
@@ -83,8 +100,20 @@ def reason_of(copies: Sequence[KeyCopy], replies: Sequence[Any], number: int) ->
     return reply.text if isinstance(reply, ReplyError) else ""
 
 
+class _ForEveryKey:
+    """What changes have in common that are made to every key that is meant."""
+
+    __slots__ = ()
+    is_choosy: ClassVar[bool] = False
+
+    def wants(self, key: bytes, expires_at: int, now: int) -> bool:
+        """Yes."""
+        del key, expires_at, now
+        return True
+
+
 @dataclass(frozen=True, slots=True)
-class Unlink:
+class Unlink(_ForEveryKey):
     """Remove the key; its memory is freed in the background."""
 
     name: ClassVar[str] = "unlink"
@@ -92,8 +121,9 @@ class Unlink:
     copies_value: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("UNLINK",)
 
-    def archived(self, copy: KeyCopy) -> KeyCopy:
+    def archived(self, copy: KeyCopy, now: int) -> KeyCopy:
         """As it was looked at."""
+        del now
         return copy
 
     def commands(self, copies: Sequence[KeyCopy], now: int) -> list[Command]:
@@ -120,7 +150,7 @@ class Unlink:
 
 
 @dataclass(frozen=True, slots=True)
-class Expire:
+class Expire(_ForEveryKey):
     """Let the key expire after `after` and up to `spread` milliseconds more, or when it would.
 
     seed: of the run, from which each key's part of the spread follows.
@@ -134,13 +164,13 @@ class Expire:
     copies_value: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ("PEXPIREAT",)
 
-    def archived(self, copy: KeyCopy) -> KeyCopy:
-        """As it was looked at."""
-        return copy
+    def archived(self, copy: KeyCopy, now: int) -> KeyCopy:
+        """With the new time, by which undo tells it from one that somebody has set since."""
+        return copy._replace(extra={"to": self._expires_at(copy, now)})
 
     def ttl(self, key: bytes) -> int:
         """Return the key's new TTL in milliseconds."""
-        return max(1, self.after + round(self.spread * _fraction(self.seed, key)))
+        return max(1, self.after + round(self.spread * fraction(self.seed, key)))
 
     def commands(self, copies: Sequence[KeyCopy], now: int) -> list[Command]:
         """PEXPIREAT key time: never later than the key would expire anyway."""
@@ -153,7 +183,7 @@ class Expire:
     def outcomes(self, copies: Sequence[KeyCopy], replies: Sequence[Any]) -> list[Outcome]:
         """1: set; 0: it is gone."""
         del copies
-        return list(map(_done_if_one, replies))
+        return list(map(done_if_one, replies))
 
     def probe(self, copy: KeyCopy) -> None:
         """Nothing: the TTL says enough."""
@@ -166,7 +196,7 @@ class Expire:
 
 
 @dataclass(frozen=True, slots=True)
-class Rename:
+class Rename(_ForEveryKey):
     """Move the key to a quarantine name in the same slot, where nobody reads it."""
 
     run: str
@@ -175,8 +205,9 @@ class Rename:
     copies_value: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ("RENAMENX",)
 
-    def archived(self, copy: KeyCopy) -> KeyCopy:
+    def archived(self, copy: KeyCopy, now: int) -> KeyCopy:
         """The data stays in the server; where follows from the run."""
+        del now
         return copy._replace(how="renamed")
 
     def target(self, key: bytes) -> bytes:
@@ -209,25 +240,6 @@ class Rename:
         return bool(reply == 1)
 
 
-CHANGES: dict[str, type[Any]] = {cls.name: cls for cls in (Unlink, Expire, Rename)}
-"""Name in run.json → class. A new kind of change is one class and one entry."""
-
-
-def change_to_json(change: Any) -> dict[str, Any]:
-    """Return a change as run.json keeps it."""
-    return {"name": change.name, **asdict(change)}
-
-
-def change_from_json(facts: Mapping[str, Any]) -> Change:
-    """Return the change that run.json keeps. Raises DamagedError."""
-    fields = dict(facts)
-    try:
-        change: Change = CHANGES[fields.pop("name")](**fields)
-    except (KeyError, TypeError) as error:
-        raise DamagedError("run.json names a change that this cachectl does not know") from error
-    return change
-
-
 def sibling(key: bytes, prefix: bytes) -> bytes:
     """Return a name that begins with `prefix`, belongs to `key`'s slot, and is different for each.
 
@@ -245,7 +257,7 @@ def sibling(key: bytes, prefix: bytes) -> bytes:
     return candidate
 
 
-def _fraction(seed: str, key: bytes) -> float:
+def fraction(seed: str, key: bytes) -> float:
     """Return a number from 0 to 1 that looks random and is always the same for seed and key."""
     digest = hashlib.blake2b(key, key=seed.encode()[:64], digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64

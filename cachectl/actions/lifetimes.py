@@ -11,16 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
-from cachectl.config.manifest import DEFAULT_JITTER, Entry, Manifest
+from cachectl.actions.ranges import UNLIMITED, Range, range_of, shorter
+from cachectl.config.manifest import Entry, Manifest
 from cachectl.errors import ConfigError
 from cachectl.model import NEVER
-from cachectl.policy import TIERS, Policy, TtlRule
+from cachectl.policy import TIERS, Policy
 from cachectl.sources.rendered import Rendered
-
-Range = tuple[int, int]
-"""The shortest and the longest TTL that a key may be given, in milliseconds."""
-UNLIMITED: Range = (NEVER, NEVER)
-"""No TTL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +54,9 @@ class Lifetimes:
             left = round(ttl.at * 1000) - now
             if left <= 0:
                 return ["expired before it could be written"] * len(rendered)
-            return [(_shorter(left, ttl.jitter), left)] * len(rendered)
+            return [(shorter(left, ttl.jitter), left)] * len(rendered)
         if ttl.kind in ("column", "kept") and rendered.ttls is not None:
-            return [UNLIMITED if ms < 0 else (_shorter(ms, ttl.jitter), ms) for ms in rendered.ttls]
+            return [UNLIMITED if ms < 0 else (shorter(ms, ttl.jitter), ms) for ms in rendered.ttls]
         return self._by_policy(rendered.keys)
 
     def expiries(self, rendered: Rendered, now: int) -> list[int | str]:
@@ -79,7 +75,7 @@ class Lifetimes:
     def _by_policy(self, keys: Sequence[bytes]) -> list[Range | str]:
         policy = self.policy
         assert policy is not None  # noqa: S101 - `of` has refused an entry without one
-        ranges = [_range_of(rule.ttl) for rule in policy.rules]
+        ranges = [range_of(rule.ttl) for rule in policy.rules]
         nobody = "has no TTL: neither its entry nor a rule of the policy says one"
         return [nobody if n < 0 else ranges[n] or nobody for n in policy.rule_numbers(keys)]
 
@@ -101,7 +97,7 @@ def _fixed(entry: Entry, policy: Policy | None) -> Range | None:
         case "never":
             return UNLIMITED
         case "range":
-            return _shorter(round(ttl.low * 1000), ttl.jitter), round(ttl.high * 1000)
+            return shorter(round(ttl.low * 1000), ttl.jitter), round(ttl.high * 1000)
         case "tier":
             tiers = policy.tiers if policy else TIERS
             tier = next((one for one in tiers if one.name == ttl.tier), None)
@@ -115,21 +111,3 @@ def _fixed(entry: Entry, policy: Policy | None) -> Range | None:
             return round(tier.least * 1000), round(tier.most * 1000)
         case _:
             return None
-
-
-def _shorter(ms: int, jitter: float) -> int:
-    return max(1, ms - round(ms * jitter))
-
-
-def _range_of(rule: TtlRule) -> Range | None:
-    """Return what a rule allows, near its upper end; None when it says nothing of TTLs."""
-    if rule.presence == "forbidden":
-        return UNLIMITED
-    jitter = DEFAULT_JITTER if rule.jitter is None else rule.jitter
-    if rule.most is not None:
-        high = round(rule.most * 1000)
-        return max(_shorter(high, jitter), round((rule.least or 0) * 1000)), high
-    if rule.least is not None:
-        low = round(rule.least * 1000)
-        return low, low + round(low * jitter)
-    return None

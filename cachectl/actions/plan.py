@@ -12,6 +12,7 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any, Protocol
 
+from cachectl.actions.changes import Change
 from cachectl.actions.guards import Protection, digest_of_payload
 from cachectl.analysis.frequencies import expected_loads
 from cachectl.analysis.keyspace import KeyspaceAccumulator
@@ -42,9 +43,10 @@ class Meant:
     keys, size: how many, and their MEMORY USAGE in bytes as far as it was asked for. summary: the
     same by namespace; nodes: node → keys; samples: some names; recent: of RECENT, how many keys
     were used since (None without idle times); total: keys in the database; missing: named keys
-    that are not there; gaps: what kept some keys from being looked at, so that they are left
-    alone; loads: about how many of the keys are asked for within a minute, from idle times or from
-    frequencies (None without either); digest: of the spool.
+    that are not there; fine: keys to which nothing has to be done; gaps: what kept some keys from
+    being looked at, so that they are left alone; loads: about how many of the keys are asked for
+    within a minute, from idle times or from frequencies (None without either); digest: of the
+    spool.
     """
 
     keys: int = 0
@@ -59,6 +61,7 @@ class Meant:
     own_lookups: int = 0
     unreadable: int = 0
     missing: int = 0
+    fine: int = 0
     gaps: list[Unavailable] = field(default_factory=list)
     digest: str = ""
 
@@ -116,9 +119,9 @@ class Planner:
     """Collects the keys of a plan into a spool.
 
     fields: what to ask of each key besides what choosing needs: nothing for a quick removal,
-    everything for a dry run, which
-    `summarises` them as well. named: the keys to take instead of scanning for them. guarded: keep
-    a digest of each value, by which a later run notices that it changed.
+    everything for a dry run, which `summarises` them as well. named: the keys to take instead of
+    scanning for them. guarded: keep a digest of each value, by which a later run notices that it
+    changed. change: what is to be done; keys that it leaves as they are do not come into the plan.
     """
 
     server: Server
@@ -128,6 +131,7 @@ class Planner:
     named: Callable[[], Iterable[bytes]] | None = None
     guarded: bool = False
     summarises: bool = False
+    change: Change | None = None
     on_progress: Callable[[Progress], None] | None = None
 
     def collect(self, path: Path, header: dict[str, Any]) -> Meant:
@@ -139,7 +143,9 @@ class Planner:
             with closing(create_plan(path, header)) as spool, Lanes(self.server) as lanes:
                 digests = Digests(lanes) if self.guarded else None
                 accumulator = KeyspaceAccumulator() if self.summarises else None
-                collector = Collector(spool, self.protection, self._clock(), digests, accumulator)
+                collector = Collector(
+                    spool, self.protection, self._clock(), digests, accumulator, self.change
+                )
                 if self.named is not None:
                     self._look_up(self.named(), collector)
                 elif not self._scan(collector):
@@ -204,7 +210,9 @@ class Collector:
         clock: ServerClock,
         digests: Digests | None = None,
         accumulator: KeyspaceAccumulator | None = None,
+        change: Change | None = None,
     ) -> None:
+        self._change = change
         self.meant = Meant()
         self._digests = digests
         self._spool, self._protection, self._clock = spool, protection, clock
@@ -217,12 +225,27 @@ class Collector:
             page = page.take([i for i in range(len(page)) if i not in set(ours)])
         if not page.keys:
             return
+        now = self._clock.now()
+        page = self._due(page, now)
         self._protection.check(page.keys)
         guards = self._digests.of(page) if self._digests else None
-        self._spool.extend(planned(page, self._clock.now(), guards))
+        self._spool.extend(planned(page, now, guards))
         if self._accumulator is not None:
             self._accumulator.add(page)
         self.meant.add(page)
+
+    def _due(self, page: Page, now: int) -> Page:
+        """Leave out the keys to which nothing has to be done."""
+        change, ttls = self._change, page.ttls
+        if change is None or not change.is_choosy or ttls is None:
+            return page
+        due = [
+            i
+            for i, (key, ttl) in enumerate(zip(page.keys, ttls, strict=True))
+            if change.wants(key, NEVER if ttl < 0 else now + ttl, now)
+        ]
+        self.meant.fine += len(page) - len(due)
+        return page.take(due)
 
     def summary(self) -> KeyspaceSummary | None:
         """Return what was taken, by namespace; None when nobody wants to know."""

@@ -6,14 +6,15 @@ import base64
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cachectl import __version__
-from cachectl.actions.changes import Change, Expire, Rename, change_from_json, change_to_json
+from cachectl.actions.changes import Change
 from cachectl.actions.guards import Protection
 from cachectl.actions.plan import Meant
+from cachectl.actions.registry import change_from_json, change_of, change_to_json
 from cachectl.actions.run import Settings
 from cachectl.actions.whereabouts import check_same_server, identity_of
 from cachectl.errors import DamagedError, RefusedError
@@ -69,10 +70,7 @@ class SavedPlan:
 
     def change_for(self, run: str) -> Change:
         """Return the change, as that of a run."""
-        change = change_from_json(self.header["change"])
-        if isinstance(change, Expire):
-            return replace(change, seed=run)
-        return Rename(run) if isinstance(change, Rename) else change
+        return change_of(run, change_from_json(self.header["change"]))
 
     def copy_to(self, path: Path, protection: Protection) -> Meant:
         """Write the plan's keys as a run's plan. Return what they are.

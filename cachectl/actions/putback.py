@@ -13,7 +13,7 @@ from typing import Any
 
 from cachectl.actions.alike import is_back
 from cachectl.actions.beside import Beside, pass_on
-from cachectl.actions.changes import TTL_SLACK, Change, Expire, Rename, ttl_differs
+from cachectl.actions.changes import Change, Rename, ttl_differs
 from cachectl.actions.trim import addition
 from cachectl.model import NEVER, KeyCopy, LogicalValue
 from cachectl.server.clock import milliseconds
@@ -45,9 +45,9 @@ _TRIES = 3
 class PutBack:
     """Knows how one run's copies are put back.
 
-    by_payload: whether the server takes payloads. changed_until: Unix milliseconds by the server's
-    clock when the run's last change was made, by which newer TTLs are told from its own. matches:
-    which members of tag sets. lost: what the server could not keep, in words.
+    by_payload: whether the server takes payloads. matches: which members of tag sets. lost: what
+    the server could not keep, in words; overdue: keys that are there although their old TTL is
+    over.
     """
 
     lanes: Lanes
@@ -56,9 +56,9 @@ class PutBack:
     by_payload: bool
     abilities: Abilities
     overwrite: bool
-    changed_until: int
     matches: Callable[[bytes], bool] = lambda _key: True
     lost: set[str] = field(default_factory=set)
+    overdue: int = 0
 
     def restore(self, batch: Sequence[Parts]) -> list[tuple[bytes, Fate]]:
         """Put keys back and return their fates. Raises TROUBLE; then it is to be done again."""
@@ -215,7 +215,10 @@ class PutBack:
                 fates[copy.key] = _EXPIRED
             elif not ttl_differs(copy.expires_at, current.expires_at):
                 fates[copy.key] = _ALREADY
-            elif self._is_newer(copy, current) and not self.overwrite:
+            elif copy.expires_at != NEVER and copy.expires_at <= group.now:
+                fates[copy.key] = _EXPIRED  # its old TTL would remove it now
+                self.overdue += 1
+            elif _is_newer(copy, current) and not self.overwrite:
                 fates[copy.key] = _CONFLICT
             else:
                 chosen.append(copy)
@@ -228,12 +231,10 @@ class PutBack:
             fates[copy.key] = ("failed", reply.text) if failed else _RESTORED
         return fates
 
-    def _is_newer(self, copy: KeyCopy, current: KeyCopy) -> bool:
-        """Return whether somebody has set the key's TTL since the run did."""
-        if not isinstance(self.change, Expire):
-            return False
-        latest = self.changed_until + self.change.ttl(copy.key) + TTL_SLACK
-        return current.expires_at == NEVER or current.expires_at > latest
+
+def _is_newer(copy: KeyCopy, current: KeyCopy) -> bool:
+    """Return whether somebody has set the key's TTL since the run did."""
+    return ttl_differs(copy.extra.get("to", NEVER), current.expires_at)
 
 
 def _old_ttl(copy: KeyCopy) -> Command:

@@ -11,17 +11,11 @@ from itertools import chain
 from typing import Any
 
 from cachectl.actions.apply import Applier, Suspect
-from cachectl.actions.changes import (
-    Change,
-    Expire,
-    Outcome,
-    Unlink,
-    change_from_json,
-    change_to_json,
-)
+from cachectl.actions.changes import Change, Expire, Outcome, Unlink
 from cachectl.actions.ledger import Ledger, Tally
 from cachectl.actions.plan import Meant
 from cachectl.actions.recovery import OnProgress, Recovery
+from cachectl.actions.registry import change_from_json, change_to_json
 from cachectl.actions.sweep import Sweeper
 from cachectl.actions.trim import Trimmer
 from cachectl.actions.whereabouts import check_same_server, circumstances
@@ -68,7 +62,10 @@ class Settings:
 
 @dataclass(slots=True)
 class RunResult:
-    """What a run has come to. matched: keys of the plan; notes: for people."""
+    """What a run has come to.
+
+    matched: keys of the plan; fine: keys to which nothing had to be done; notes: for people.
+    """
 
     run: str
     change: str
@@ -77,6 +74,7 @@ class RunResult:
     tally: Tally
     seconds: float
     archived: bool
+    fine: int = 0
     notes: list[str] = field(default_factory=list)
 
 
@@ -103,6 +101,7 @@ def describe(
         "keys": meant.keys,
         "bytes": meant.size,
         "plan_digest": meant.digest,
+        "fine": meant.fine,
         "left_out": [asdict(gap) for gap in meant.left_out],
     }
 
@@ -222,6 +221,7 @@ class _Execution:
             tally=ledger.tally,
             seconds=time.monotonic() - begun,
             archived=bool(facts["archives"]) or not change.copies_value,
+            fine=facts.get("fine", 0) + ledger.tally.of(Outcome.FINE),
             notes=self.notes,
         )
 

@@ -13,15 +13,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from cachectl.actions.changes import change_from_json
 from cachectl.actions.guards import check_permissions
 from cachectl.actions.putback import FATES, Fate, Parts, PutBack
 from cachectl.actions.recovery import TROUBLE, Recovery
+from cachectl.actions.registry import change_from_json
 from cachectl.actions.run import Standing, copies_of, standing_of
 from cachectl.actions.whereabouts import check_same_server
 from cachectl.errors import ConfigError, DamagedError, PartialError, RefusedError
 from cachectl.model import KeyCopy
-from cachectl.server.clock import ServerClock
 from cachectl.server.handle import Server
 from cachectl.server.lanes import Lanes
 from cachectl.server.locks import OWN_PREFIX, Lock
@@ -225,7 +224,6 @@ class Undo:
                     by_payload=mode == "payload",
                     abilities=Abilities.of(self.server.primaries[0].connection),
                     overwrite=self.overwrite,
-                    changed_until=self._by_server(facts.get("ended_at", time.time())),
                     matches=self.matches,
                 )
                 with Journal(self.run.path / "undo-journal") as journal:
@@ -277,16 +275,16 @@ class Undo:
             )
         return "logical"
 
-    def _by_server(self, local: float) -> int:
-        """Return a time of this machine by the server's clock, in Unix milliseconds."""
-        return round(1000 * local) + ServerClock.of(self.server.primaries[0].connection).offset
-
     def _note(self, result: UndoResult, back: PutBack, lock: Lock) -> None:
         result.notes += [lock.note] if lock.note else []
         result.lost = sorted(back.lost)
         result.notes += [*self._recovery.notes, *result.lost]
         if result.already:
             result.notes.append(f"{result.already:,} of the restored keys were back already")
+        if back.overdue:
+            result.notes.append(
+                f"{back.overdue:,} keys would have expired by now: they were left as they are"
+            )
         if result.members:
             result.notes.append(f"{result.members:,} members were put back into tag sets")
 

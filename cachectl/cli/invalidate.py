@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,58 +13,48 @@ from cachectl.cli import options, selectors
 from cachectl.cli.context import context
 from cachectl.cli.default import DefaultGroup
 from cachectl.cli.invalidating import (
-    AuditStream,
-    Job,
-    KeyFormat,
-    MaxKeys,
-    MaxPercent,
-    Mode,
-    NoArchive,
-    Syslog,
     ask,
+    carry,
     carry_out,
-    change_maker,
     check_archive_fits,
     check_rights,
-    in_words,
-    named_keys,
     new_run,
     protection_of,
     seconds_of,
     trail_of,
-    with_tags,
 )
-from cachectl.errors import UsageError
+from cachectl.cli.orders import (
+    AuditStream,
+    MaxKeys,
+    MaxPercent,
+    NoArchive,
+    Orders,
+    Syslog,
+    ordering,
+)
 
 if TYPE_CHECKING:
+    from cachectl.actions.changes import Change
     from cachectl.analysis.selection import Selection
     from cachectl.storage.runs import RunDirectory
 
 app = typer.Typer(cls=DefaultGroup, rich_markup_mode=None, no_args_is_help=True)
 
 
+class Mode(StrEnum):
+    """What is done to the keys."""
+
+    UNLINK = "unlink"
+    EXPIRE = "expire"
+    RENAME = "rename"
+
+
 @app.command("keys")
 @selectors.selecting
+@ordering
 def invalidate(
     ctx: typer.Context,
     selection: Selection,
-    key: Annotated[
-        list[str] | None, typer.Option("--key", metavar="KEY", help="This key; can be repeated")
-    ] = None,
-    keys_from: Annotated[
-        Path | None,
-        typer.Option("--keys-from", metavar="FILE", help="The keys in a file, - for stdin"),
-    ] = None,
-    keys_format: Annotated[
-        KeyFormat, typer.Option("--keys-format", help="How the file lists them")
-    ] = KeyFormat.LINES,
-    tag: Annotated[
-        list[str] | None,
-        typer.Option("--tag", metavar="SET", help="The keys in a tag set, which is trimmed too"),
-    ] = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Every key; still bounded by --max-percent")
-    ] = False,
     mode: Annotated[Mode, typer.Option("--mode", help="Remove, let expire, or quarantine")] = (
         Mode.UNLINK
     ),
@@ -72,29 +64,14 @@ def invalidate(
     spread: Annotated[
         str, typer.Option(metavar="DURATION", help="With --mode expire: spread TTLs over this")
     ] = "0s",
-    dry_run: options.DryRun = False,
-    plan: Annotated[
-        Path | None,
-        typer.Option("--plan", metavar="FILE", help="Save the dry run, for `invalidate apply`"),
-    ] = None,
-    valid_for: Annotated[
-        str, typer.Option(metavar="DURATION", help="With --plan: how long it may be applied")
-    ] = "1d",
     no_archive: NoArchive = False,
-    max_keys: MaxKeys = None,
-    max_percent: MaxPercent = None,
-    yes: options.Yes = False,
-    confirm: options.Confirm = None,
-    pace: options.Pace = None,
-    rate: options.Rate = None,
-    policy: options.PolicyFile = None,
-    syslog: Syslog = False,
-    audit_stream: AuditStream = None,
-    output: options.Output = None,
+    *,
+    orders: Orders,
 ) -> None:
     """Remove keys, so that `cachectl undo` can put them back.
 
-    Every key is copied to a local archive, with its TTL, before it is removed.
+    Every key is copied to a local archive, with its TTL, before it is removed. A tag set (--tag) is
+    trimmed: it loses the members that are gone.
 
     Examples:
 
@@ -112,37 +89,20 @@ def invalidate(
 
     A key that is named like a command is meant by --key.
     """
-    import os
+    change = change_maker(mode, in_, spread)
+    carry(context(ctx), selection, orders, change, archives=not no_archive, trims=True)
 
-    from cachectl.actions.guards import Allowance
-    from cachectl.actions.run import Settings
 
-    app = context(ctx)
-    named = named_keys(app, key, keys_from, keys_format)
-    if not (selection.conditions or named or tag or everything):
-        raise UsageError("say which keys: a PATTERN, an option, or --all for every key")
-    settings = Settings(not no_archive, False, pace.value if pace else None, rate)
-    rules = app.policy(policy)
-    with (
-        app.server() as server,
-        selectors.Chooser(server, selection, pace=pace, rate=rate, policy=rules) as chooser,
-    ):
-        job = Job(
-            app,
-            server,
-            chooser,
-            settings,
-            Allowance(max_keys, max_percent),
-            protection_of(server, rules, selection, key),
-            in_words(selection, key, keys_from, tag),
-            change_maker(mode, in_, spread),
-            with_tags(server, named, tag or (), whole=not selection.conditions),
-            tuple(os.fsencode(one) for one in tag or ()),
-        )
-        if dry_run or plan:
-            job.show_plan(plan, seconds_of("--valid-for", valid_for), output)
-        else:
-            job.run(trail_of(syslog, audit_stream), output, yes=yes, confirm=confirm)
+def change_maker(mode: Mode, in_: str, spread: str) -> Callable[[str], Change]:
+    """Return what makes the change that the options mean, for a run. Raises UsageError."""
+    from cachectl.actions.changes import Expire, Rename, Unlink
+
+    if mode is Mode.UNLINK:
+        return lambda _run: Unlink()
+    if mode is Mode.RENAME:
+        return Rename
+    after, over = seconds_of("--in", in_), seconds_of("--spread", spread)
+    return lambda run: Expire(round(after * 1000), round(over * 1000), run)
 
 
 @app.command()
@@ -210,8 +170,8 @@ def resume_run(
 
       cachectl -p prod invalidate resume last
     """
-    from cachectl.actions.changes import change_from_json
     from cachectl.actions.guards import check_target
+    from cachectl.actions.registry import change_from_json
     from cachectl.actions.run import Settings, resume
     from cachectl.storage.runs import Runs
 

@@ -4,97 +4,86 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from cachectl.cli.context import App
 from cachectl.errors import RefusedError, UsageError
 
 if TYPE_CHECKING:
     from cachectl.actions.changes import Change
-    from cachectl.actions.guards import Allowance, Protection
-    from cachectl.actions.plan import Chooser, Meant
+    from cachectl.actions.guards import Protection
+    from cachectl.actions.plan import Meant
     from cachectl.actions.run import RunResult, Settings
     from cachectl.actions.trail import Trail
     from cachectl.analysis.selection import Selection
+    from cachectl.cli.orders import Orders
+    from cachectl.cli.selectors import Chooser
     from cachectl.policy import Policy
     from cachectl.server.handle import Server
     from cachectl.storage.runs import RunDirectory, Runs
 
 
-class Mode(StrEnum):
-    """What is done to the keys."""
-
-    UNLINK = "unlink"
-    EXPIRE = "expire"
-    RENAME = "rename"
-
-
-class KeyFormat(StrEnum):
-    """How a list of keys is written."""
-
-    LINES = "lines"
-    NUL = "nul"
-    NDJSON = "ndjson"
-
-
-NoArchive = Annotated[
-    bool, typer.Option("--no-archive", help="Keep no copies: what is removed stays removed")
-]
-MaxKeys = Annotated[
-    int | None,
-    typer.Option("--max-keys", min=0, help="Refuse to change more keys [default: the profile's]"),
-]
-MaxPercent = Annotated[
-    float | None,
-    typer.Option(
-        "--max-percent",
-        min=0,
-        max=100,
-        help="Refuse to change a larger share of all keys [default: the profile's]",
-    ),
-]
-Syslog = Annotated[bool, typer.Option("--syslog", help="Write the audit line to syslog as well")]
-AuditStream = Annotated[
-    str | None,
-    typer.Option("--audit-stream", metavar="KEY", help="Add the audit line to a stream, too"),
-]
-
-
 class Job:
-    """One invalidation on its way: from what is meant to what was done."""
+    """One change on its way: from what is meant to what was done.
+
+    change: makes it for a run. archives: whether copies are kept. tags: tag sets that are trimmed.
+    """
 
     def __init__(
         self,
         app: App,
         server: Server,
         chooser: Chooser,
-        settings: Settings,
-        allowance: Allowance,
-        protection: Protection,
-        words: list[str],
+        orders: Orders,
         change: Callable[[str], Change],
-        named: Callable[[], Iterator[bytes]] | None,
-        tags: tuple[bytes, ...],
+        *,
+        archives: bool = True,
+        trims: bool = False,
     ) -> None:
-        self.app, self.server, self.chooser = app, server, chooser
-        self.settings, self.allowance, self.words = settings, allowance, words
-        self.protection = protection
-        self.change, self.named, self.tags = change, named, tags
+        import os
 
-    def collect(self, path: Path, *, fully: bool, guarded: bool, header: Any) -> Meant:
-        """Write the plan and return what it holds; check how much that is."""
+        from cachectl.actions.guards import Allowance
+        from cachectl.actions.run import Settings
+
+        selection = chooser.selection
+        self.app, self.server, self.chooser, self.orders = app, server, chooser, orders
+        self.settings = Settings(
+            archives, False, orders.pace.value if orders.pace else None, orders.rate
+        )
+        self.allowance = Allowance(orders.max_keys, orders.max_percent)
+        self.protection = protection_of(server, chooser.policy, selection, orders.key)
+        self.words = in_words(selection, orders)
+        self.change = change
+        whole = trims and not selection.conditions
+        self.named = with_tags(server, named_keys(app, orders), orders.tag, whole=whole)
+        self.tags = tuple(os.fsencode(one) for one in orders.tag if trims)
+
+    def go(self) -> None:
+        """Show what would be done, or do it."""
+        orders = self.orders
+        if orders.dry_run or orders.plan:
+            valid_for = seconds_of("--valid-for", orders.valid_for)
+            self.show_plan(orders.plan, valid_for, orders.output)
+        else:
+            trail = trail_of(orders.syslog, orders.audit_stream)
+            self.run(trail, orders.output, yes=orders.yes, confirm=orders.confirm)
+
+    def collect(self, path: Path, change: Change, *, fully: bool, header: Any) -> Meant:
+        """Write the plan and return what it holds; check how much that is.
+
+        fully: everything is asked of each key, and its value kept in mind, for a plan on paper.
+        """
         from cachectl.actions.guards import check_amount
         from cachectl.actions.plan import Planner
         from cachectl.server.columns import Field
         from cachectl.server.scan_types import ALL
 
         fields: frozenset[Field] = frozenset()
-        if fully or guarded:
+        if fully:
             fields = ALL
+        elif change.is_choosy:
+            fields = frozenset({Field.TTL})
         elif self.settings.archives:
             fields = frozenset({Field.TYPE, Field.BYTES})
         with self.app.progress("looking for keys") as progress:
@@ -104,8 +93,9 @@ class Job:
                 fields=fields,
                 protection=self.protection,
                 named=self.named,
-                guarded=guarded,
+                guarded=fully and self.orders.plan is not None and change.copies_value,
                 summarises=fully,
+                change=change,
                 on_progress=lambda now: progress.update(now.done, now.total),
             )
             meant = planner.collect(path, header)
@@ -128,7 +118,7 @@ class Job:
                 self.server, change, self.settings, self.words, valid_for, self.tags
             )
             try:
-                meant = self.collect(path, fully=True, guarded=file is not None, header=header)
+                meant = self.collect(path, change, fully=True, header=header)
             except BaseException:
                 if file is not None:
                     path.unlink(missing_ok=True)
@@ -139,6 +129,7 @@ class Job:
             seconds=_estimate(self.server, meant, self.settings),
             pace=self.settings.pace or self.server.target.pace,
             file=str(file) if file else None,
+            removes=change.copies_value,
         )
         self.app.finish(plan_report(meant, facts, self.server.facts), output)
 
@@ -152,7 +143,7 @@ class Job:
         with new_run(Runs()) as run:
             change = self.change(run.id)
             check_rights(self.server, change, self.settings, self.tags)
-            meant = self.collect(run.plan, fully=False, guarded=False, header={"run": run.id})
+            meant = self.collect(run.plan, change, fully=False, header={"run": run.id})
             if not meant.keys and not self.tags:
                 self.app.terminal.say("no key is meant: nothing was changed")
             else:
@@ -170,6 +161,31 @@ def _check_new(file: Path) -> None:
         raise UsageError(f"{file} exists already", hint="name another file", target=str(file))
     if not file.parent.is_dir():
         raise UsageError(f"there is no directory {file.parent}", target=str(file))
+
+
+def carry(
+    app: App,
+    selection: Selection,
+    orders: Orders,
+    change: Callable[[str], Change],
+    *,
+    archives: bool = True,
+    trims: bool = False,
+) -> None:
+    """Do what a command means, or show it. change: makes the change for a run.
+
+    archives: whether copies are kept. trims: whether tag sets lose the members that are gone.
+    """
+    from cachectl.cli.selectors import Chooser
+
+    if not (selection.conditions or orders.names_keys or orders.everything):
+        raise UsageError("say which keys: a PATTERN, an option, or --all for every key")
+    policy = app.policy(orders.policy)
+    with (
+        app.server() as server,
+        Chooser(server, selection, pace=orders.pace, rate=orders.rate, policy=policy) as chooser,
+    ):
+        Job(app, server, chooser, orders, change, archives=archives, trims=trims).go()
 
 
 @contextmanager
@@ -330,18 +346,6 @@ def trail_of(syslog: bool, stream: str | None) -> Trail:
     return Trail(syslog, stream)
 
 
-def change_maker(mode: Mode, in_: str, spread: str) -> Callable[[str], Change]:
-    """Return what makes the change that the options mean, for a run. Raises UsageError."""
-    from cachectl.actions.changes import Expire, Rename, Unlink
-
-    if mode is Mode.UNLINK:
-        return lambda _run: Unlink()
-    if mode is Mode.RENAME:
-        return Rename
-    after, over = seconds_of("--in", in_), seconds_of("--spread", spread)
-    return lambda run: Expire(round(after * 1000), round(over * 1000), run)
-
-
 def seconds_of(option: str, text: str) -> float:
     """Return a duration that was written as an option, in seconds. Raises UsageError."""
     from cachectl.config.durations import parse_duration
@@ -352,32 +356,28 @@ def seconds_of(option: str, text: str) -> float:
         raise UsageError(f"{option} {text!r}: {error}") from None
 
 
-def in_words(
-    selection: Selection, key: list[str] | None, keys_from: Path | None, tag: list[str] | None
-) -> list[str]:
+def in_words(selection: Selection, orders: Orders) -> list[str]:
     """Return what is meant, in words, for run.json and the audit log."""
     words = [str(condition) for condition in selection.conditions]
-    words += [f"key={one}" for one in key or ()][:20]
-    words += [f"keys from {keys_from}"] if keys_from else []
-    words += [f"tag={one}" for one in tag or ()]
+    words += [f"key={one}" for one in orders.key][:20]
+    words += [f"keys from {orders.keys_from}"] if orders.keys_from else []
+    words += [f"tag={one}" for one in orders.tag]
     return words or ["all"]
 
 
-def named_keys(
-    app: App, key: list[str] | None, keys_from: Path | None, keys_format: KeyFormat
-) -> Callable[[], Iterator[bytes]] | None:
+def named_keys(app: App, orders: Orders) -> Callable[[], Iterator[bytes]] | None:
     """Return what yields the keys that were named one by one; None when none were."""
     from cachectl.cli.keylists import read_keys
 
-    if not key and keys_from is None:
+    if not orders.key and orders.keys_from is None:
         return None
 
     def names() -> Iterator[bytes]:
         import os
 
-        yield from (os.fsencode(one) for one in key or ())
-        if keys_from is not None:
-            yield from read_keys(app.terminal, keys_from, keys_format.value)
+        yield from (os.fsencode(one) for one in orders.key)
+        if orders.keys_from is not None:
+            yield from read_keys(app.terminal, orders.keys_from, orders.keys_format.value)
 
     return names
 
@@ -407,14 +407,17 @@ def with_tags(
     return names
 
 
-_COSTS = {"archive": 60e-6, "plain": 8e-6}
-_SHARES = {"gentle": 0.25, "normal": 1.0, "flat-out": 1.0}
+_COSTS = {"archive": 20e-6, "plain": 4e-6}
+"""Seconds of a key, measured; see tests/benchmarks/bench_invalidate.py."""
 
 
 def _estimate(server: Server, meant: Meant, settings: Settings) -> float:
     """Return about how many seconds a run takes: measured costs a key, and the pace's share."""
+    from cachectl.server.pace import GEARS
+
     cost = _COSTS["archive" if settings.archives else "plain"]
-    seconds = meant.keys * cost / _SHARES[settings.pace or server.target.pace]
-    if settings.max_rate:
-        seconds = max(seconds, meant.keys / settings.max_rate)
+    seconds = meant.keys * cost / GEARS[settings.pace or server.target.pace].share
+    rate = settings.max_rate or server.target.limits.max_rate
+    if rate:
+        seconds = max(seconds, meant.keys / rate)
     return round(seconds, 1)

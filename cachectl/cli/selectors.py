@@ -16,13 +16,13 @@ but its own options, and meets the same keys as every other.
 from __future__ import annotations
 
 import base64
-import inspect
 import os
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cachectl.cli.sharing import sharing
 from cachectl.errors import RefusedError, UsageError
 
 if TYPE_CHECKING:
@@ -164,36 +164,8 @@ def name_of(text: str, *, escaped: bool = False, b64: bool = False) -> bytes:
     return os.fsencode(text)
 
 
-def selecting(command: Callable[..., None]) -> Callable[..., None]:
-    """Return the command with the options of `selection` in the place of that parameter."""
-    own = inspect.signature(command).parameters
-    # Names that are there for types alone need not exist when the program runs.
-    unknown = {"Selection": Any}
-    hints = get_type_hints(command, localns=unknown, include_extras=True)
-    shared = inspect.signature(selection, eval_str=True, locals=unknown).parameters
-    names = list(own)
-    at = names.index("selection")
-
-    def parameter(name: str) -> inspect.Parameter:
-        return own[name].replace(
-            annotation=hints[name], kind=inspect.Parameter.POSITIONAL_OR_KEYWORD
-        )
-
-    def run(**words: Any) -> None:
-        chosen = selection(**{name: words.pop(name) for name in shared})
-        command(**words, selection=chosen)
-
-    run.__name__, run.__doc__ = command.__name__, command.__doc__
-    run.__module__ = command.__module__
-    run.__annotations__ = {}
-    run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [
-            *map(parameter, names[:at]),
-            *shared.values(),
-            *map(parameter, names[at + 1 :]),
-        ]
-    )
-    return run
+selecting = sharing("selection", selection)
+"""Puts PATTERN and the options above in the place of a command's parameter `selection`."""
 
 
 def _falls_under(policy: Policy | None, rule: Rule) -> Callable[[bytes], bool]:
@@ -241,6 +213,7 @@ class Chooser:
 
         rules = policy.rules if policy else ()
         declared = {os.fsencode(rule.name): _falls_under(policy, rule) for rule in rules}
+        self.policy = policy
         self.selection = selection = _narrowed(selection, declared)
         self._pace: PaceName | None = pace.value if pace else None
         self._rate = rate

@@ -1,14 +1,19 @@
-"""`cachectl ttl`: TTLs as they are against the policy, and when keys expire."""
+"""`cachectl ttl`: TTLs as they are against the policy, when keys expire, and the repair."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cachectl.cli import memory_pass, options
+from cachectl.cli import memory_pass, options, selectors
 from cachectl.cli.context import context
+from cachectl.cli.invalidating import carry
 from cachectl.cli.memory import By, Depth, GroupedBy
+from cachectl.cli.orders import Orders, ordering
+
+if TYPE_CHECKING:
+    from cachectl.analysis.selection import Selection
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, add_completion=False)
 
@@ -103,3 +108,97 @@ def histogram(
             notes=memory_pass.notes_of(done, hint=memory_pass.ALL_KEYS),
         )
         measuring.finish(app, report, done.interruption, output, options.FailOn.NONE)
+
+
+@app.command("set")
+@selectors.selecting
+@ordering
+def set_ttl(
+    ctx: typer.Context,
+    selection: Selection,
+    ttl: Annotated[
+        str | None,
+        typer.Option("--ttl", metavar="DURATION", help="The new TTL, or a range: 50m..70m"),
+    ] = None,
+    tier: Annotated[
+        str | None, typer.Option("--tier", metavar="NAME", help="A TTL within this tier")
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option("--at", metavar="TIME", help="Expire then: 2030-01-31T04:00Z or Unix seconds"),
+    ] = None,
+    extend: Annotated[
+        str | None,
+        typer.Option("--extend", metavar="DURATION", help="So much more than they have"),
+    ] = None,
+    persist: Annotated[bool, typer.Option("--persist", help="No TTL: they never expire")] = False,
+    from_policy: Annotated[
+        bool, typer.Option("--from-policy", help="What the policy asks, where it is something else")
+    ] = False,
+    jitter: Annotated[
+        str,
+        typer.Option("--jitter", metavar="SHARE", help="With --ttl, --extend: up to so much less"),
+    ] = "0%",
+    *,
+    orders: Orders,
+) -> None:
+    """Give keys another TTL, so that `cachectl undo` can put the old ones back.
+
+    Chosen, planned, guarded and journalled as `cachectl invalidate` does it. Values are not
+    touched, and keys whose TTL is as it should be are left alone.
+
+    Examples:
+
+      cachectl ttl set 'session:*' --no-ttl --ttl 30m --jitter 10% --dry-run
+
+      cachectl ttl set --namespace 'user:{id}' --ttl-over 1d --tier low --yes
+
+      cachectl ttl set 'price:*' --from-policy --policy policy.yaml --yes
+
+      cachectl -p prod ttl set 'cart:*' --extend 2h --yes --confirm prod
+
+      cachectl ttl set 'config:*' --persist --yes
+    """
+    from cachectl.cli.ttl_changes import retiming
+
+    app = context(ctx)
+    asked = {
+        "--ttl": ttl,
+        "--tier": tier,
+        "--at": at,
+        "--extend": extend,
+        "--persist": persist or None,
+        "--from-policy": from_policy or None,
+    }
+    policy = (app.needed_policy if from_policy else app.policy)(orders.policy)
+    change = retiming(asked, jitter, policy, app.terminal.now())
+    carry(app, selection, orders, change)
+
+
+@app.command()
+@selectors.selecting
+@ordering
+def spread(
+    ctx: typer.Context,
+    selection: Selection,
+    over: Annotated[
+        str, typer.Option("--over", metavar="DURATION", help="How far apart the wave is drawn")
+    ],
+    *,
+    orders: Orders,
+) -> None:
+    """Draw apart keys that would expire together.
+
+    Each key lives up to so much longer, at random. Where that is more than the policy allows, its
+    keys expire earlier instead, but no key gets less than the least that the policy asks.
+
+    Examples:
+
+      cachectl ttl spread 'user:*' --ttl-under 5m --over 10m --dry-run
+
+      cachectl -p prod ttl spread --namespace 'price:{id}' --over 20m --yes --confirm prod
+    """
+    from cachectl.cli.ttl_changes import spreading
+
+    app = context(ctx)
+    carry(app, selection, orders, spreading(over, app.policy(orders.policy)))

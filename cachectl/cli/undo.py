@@ -9,7 +9,8 @@ import typer
 
 from cachectl.cli import options
 from cachectl.cli.context import context
-from cachectl.cli.invalidating import AuditStream, Syslog, trail_of
+from cachectl.cli.invalidating import trail_of
+from cachectl.cli.orders import AuditStream, Syslog
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -104,5 +105,6 @@ _LOOK = ("TYPE", "PTTL", "TIME", "EXISTS")
 _NEEDS = {
     "unlink": (*_LOOK, "RESTORE"),
     "expire": (*_LOOK, "WATCH", "MULTI", "EXEC", "PEXPIREAT", "PERSIST"),
+    "ttl": (*_LOOK, "WATCH", "MULTI", "EXEC", "PEXPIREAT", "PERSIST"),
     "rename": (*_LOOK, "RENAMENX"),
 }

@@ -9,14 +9,16 @@ from typing import Any
 from cachectl.actions.changes import QUARANTINE, Outcome, Rename
 from cachectl.actions.flush import FlushResult
 from cachectl.actions.plan import RECENT, Meant
+from cachectl.actions.retiming import Retime
 from cachectl.actions.run import RunResult
 from cachectl.actions.undo import UndoResult
 from cachectl.analysis.summary import NamespaceSummary
 from cachectl.model import ServerFacts, Unavailable
-from cachectl.output.report import Block, Column, Kind, Pairs, Report, Table
+from cachectl.output.report import Audience, Block, Column, Kind, Pairs, Report, Table
 
 PLAN_SCHEMA = "cachectl.invalidate-plan/1"
 RUN_SCHEMA = "cachectl.invalidate/1"
+TTL_RUN_SCHEMA = "cachectl.ttl-run/1"
 UNDO_SCHEMA = "cachectl.undo/1"
 RUNS_SCHEMA = "cachectl.runs/1"
 
@@ -30,6 +32,8 @@ _NAMESPACES = (
     Column("idle_p50", Kind.SECONDS, title="idle p50", drop=4),
 )
 _KEYS = (Column("key", Kind.KEY), Column("reason"))
+_RUN_REPORTS = {Retime.name: (TTL_RUN_SCHEMA, "changed_ttl")}
+"""Change → the schema of what is said of a run, and the name of the keys that were changed."""
 _SPANS = {60: "last_minute", 600: "last_ten_minutes", 3600: "last_hour"}
 
 
@@ -42,6 +46,7 @@ class PlanFacts:
     seconds: float
     pace: str
     file: str | None = None
+    removes: bool = True
 
 
 def plan_report(meant: Meant, facts: PlanFacts, server: ServerFacts) -> Report:
@@ -49,6 +54,7 @@ def plan_report(meant: Meant, facts: PlanFacts, server: ServerFacts) -> Report:
     summary = meant.summary
     namespaces = summary.namespaces if summary else ()
     share = meant.keys / meant.total if meant.total else None
+    loads = round(meant.loads) if facts.removes and meant.loads is not None else None
     blocks: list[Block] = [
         Pairs(
             [
@@ -71,10 +77,11 @@ def plan_report(meant: Meant, facts: PlanFacts, server: ServerFacts) -> Report:
                         "loads_first_minute",
                         Kind.COUNT,
                         "loads in the first minute, about",
-                        "all" if meant.loads is not None else "machines",
+                        "all" if loads is not None else "machines",
                     ),
-                    None if meant.loads is None else round(meant.loads),
+                    loads,
                 ),
+                _fine(meant.fine),
             ]
         ),
         Table(
@@ -110,6 +117,11 @@ def plan_report(meant: Meant, facts: PlanFacts, server: ServerFacts) -> Report:
     )
 
 
+def _fine(count: int) -> tuple[Column, Any]:
+    audience: Audience = "all" if count else "machines"
+    return Column("fine", Kind.COUNT, "left as they are", audience), count
+
+
 def _recent(meant: Meant) -> Iterable[tuple[Column, Any]]:
     for number, seconds in enumerate(RECENT):
         name = f"used_{_SPANS[seconds]}"
@@ -122,7 +134,7 @@ def _recent(meant: Meant) -> Iterable[tuple[Column, Any]]:
 
 def _notes(meant: Meant, facts: PlanFacts) -> list[str]:
     notes = []
-    if meant.loads and meant.loads >= 1:
+    if facts.removes and meant.loads and meant.loads >= 1:
         seen = "idle times" if meant.recent else "frequencies"
         notes.append(
             f"by their {seen}, about {round(meant.loads):,} of the keys are used within a minute: "
@@ -159,12 +171,14 @@ def run_report(
     """
     tally = result.tally
     not_done = [tally.of(o) for o in (Outcome.CHANGED, Outcome.REFUSED, Outcome.UNKNOWN)]
+    schema, done = _RUN_REPORTS.get(result.change, (RUN_SCHEMA, "removed"))
     pairs = [
         (Column("run"), result.run),
         (Column("change", audience="machines"), result.change),
         (Column("matched", Kind.COUNT, title="keys"), result.matched),
-        (Column("removed", Kind.COUNT, title=result.verb), tally.of(Outcome.DONE)),
+        (Column(done, Kind.COUNT, title=result.verb), tally.of(Outcome.DONE)),
         (Column("bytes", Kind.BYTES), tally.bytes or None),
+        _fine(result.fine),
         (Column("already_gone", Kind.COUNT, title="already gone"), tally.of(Outcome.GONE)),
         (Column("changed", Kind.COUNT, title="left alone: changed"), not_done[0]),
         (Column("refused", Kind.COUNT), not_done[1]),
@@ -200,7 +214,7 @@ def run_report(
         )
     partial = any(not_done[:2]) or bool(left_out)  # what is gone needs nothing more to be done
     return Report(
-        RUN_SCHEMA,
+        schema,
         blocks,
         server=server,
         main="troubled",

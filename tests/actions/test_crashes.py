@@ -14,10 +14,11 @@ import pytest
 from crashing import KILLED, Crasher, points_of
 
 MODES = {
-    "unlink": (),
-    "no-archive": ("--no-archive",),
-    "expire": ("--mode", "expire", "--in", "2h"),
-    "rename": ("--mode", "rename"),
+    "unlink": ("invalidate",),
+    "no-archive": ("invalidate", "--no-archive"),
+    "expire": ("invalidate", "--mode", "expire", "--in", "2h"),
+    "rename": ("invalidate", "--mode", "rename"),
+    "ttl": ("ttl", "set", "--ttl", "3h"),
 }
 # Batches of 30: a rate of 300 keys a second makes a batch a tenth of it.
 PACE = ("--rate", "300")
@@ -42,11 +43,15 @@ def fill_some(client):
     pipe.execute()
 
 
+def changed(done):
+    return done["changed_ttl" if done["change"] == "ttl" else "removed"]
+
+
 def sweep(crasher, server, mode, most):
     """Crash at up to `most` points; return (points tried, recovered, unrecorded removals)."""
     client = server.client(protocol=2)
-    command = ("--url", server.url, "invalidate", "k:*", "--yes", "--max-percent", "100")
-    command += (*MODES[mode], *PACE, "-o", "json")
+    command = ("--url", server.url, *MODES[mode], "--match", "k:*", "--max-percent", "100")
+    command += ("--yes", *PACE, "-o", "json")
     fill_some(client)
     before = keyspace.truth(client)
     env = {k: v for k, v in os.environ.items() if k == "HOME" or k.startswith("XDG_")}
@@ -84,18 +89,18 @@ def sweep(crasher, server, mode, most):
             )
             assert code == 0, (at, err)
             done = json.loads(out)
-            assert done["removed"] + done["unknown"] == whole["removed"], (at, done)
+            assert changed(done) + done["unknown"] == changed(whole), (at, done)
             assert done["already_gone"] == done["changed"] == done["refused"] == 0, (at, done)
             if mode != "no-archive":
                 assert done["unknown"] == 0, (at, done)
-                assert done["removed"] == whole["removed"], at
+                assert changed(done) == changed(whole), at
         assert keyspace.truth(client) == after, at
         if mode != "no-archive":
             code, _, out, err = crasher.run(
                 "--url", server.url, "undo", "last", "-o", "json", env=env
             )
             assert code == 0, (at, err, out)
-            assert json.loads(out)["restored"] == whole["removed"], (at, out)
+            assert json.loads(out)["restored"] == changed(whole), (at, out)
             assert keyspace.truth(client) == before, at
         recovered += 1
     client.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cachectl.output.report import Column, Kind
 from cachectl.views import invalidate
 from cachectl.views.schemas.fragments import field, report, rows
@@ -53,30 +55,44 @@ _PLAN = report(
         "loads_first_minute": field(
             Kind.COUNT, "of the keys, used within a minute: loads for the database behind, about"
         ),
+        "fine": field(Kind.COUNT, "keys to which nothing would have to be done"),
         "namespaces": rows(invalidate._NAMESPACES, _NAMESPACE, "by namespace"),
         "nodes": _NODES,
         "sample": rows((Column("key", Kind.KEY),), {"key": "name of a key"}, "some of the keys"),
     },
 )
-_RUN = report(
-    invalidate.RUN_SCHEMA,
-    "what a run has done (`cachectl invalidate`)",
-    {
-        "run": field(Kind.TEXT, "name of the run"),
-        "change": field(Kind.TEXT, "what was done to the keys"),
-        "matched": field(Kind.COUNT, "keys that were meant"),
-        "removed": field(Kind.COUNT, "keys to which it was done"),
-        "bytes": field(Kind.BYTES, "memory of these"),
-        "already_gone": field(Kind.COUNT, "keys that were gone before"),
-        "changed": field(Kind.COUNT, "keys left alone because they had changed"),
-        "refused": field(Kind.COUNT, "keys that the server refused to change"),
-        "unknown": field(Kind.COUNT, "keys that are gone, but not known by whose work"),
-        "archived": field(Kind.BOOL, "whether it can be undone"),
-        "seconds": field(Kind.SECONDS, "how long it took"),
-        "troubled": rows(
-            (Column("outcome"), *invalidate._KEYS), _TROUBLED, "some of the keys left alone"
-        ),
-    },
+_FINE = field(Kind.COUNT, "keys to which nothing had to be done")
+
+
+def _run(schema: str, title: str, done: str) -> dict[str, Any]:
+    return report(
+        schema,
+        title,
+        {
+            "run": field(Kind.TEXT, "name of the run"),
+            "change": field(Kind.TEXT, "what was done to the keys"),
+            "matched": field(Kind.COUNT, "keys that were meant"),
+            done: field(Kind.COUNT, "keys to which it was done"),
+            "bytes": field(Kind.BYTES, "memory of these"),
+            "fine": _FINE,
+            "already_gone": field(Kind.COUNT, "keys that were gone before"),
+            "changed": field(Kind.COUNT, "keys left alone because they had changed"),
+            "refused": field(Kind.COUNT, "keys that the server refused to change"),
+            "unknown": field(Kind.COUNT, "keys that are gone, but not known by whose work"),
+            "archived": field(Kind.BOOL, "whether it can be undone"),
+            "seconds": field(Kind.SECONDS, "how long it took"),
+            "troubled": rows(
+                (Column("outcome"), *invalidate._KEYS), _TROUBLED, "some of the keys left alone"
+            ),
+        },
+    )
+
+
+_RUN = _run(invalidate.RUN_SCHEMA, "what a run has done (`cachectl invalidate`)", "removed")
+_TTL_RUN = _run(
+    invalidate.TTL_RUN_SCHEMA,
+    "what a run has done (`cachectl ttl set`, `cachectl ttl spread`)",
+    "changed_ttl",
 )
 _UNDO = report(
     invalidate.UNDO_SCHEMA,
@@ -137,4 +153,4 @@ _FLUSH = report(
     },
 )
 
-SCHEMAS = [_PLAN, _RUN, _UNDO, _ALL_RUNS, _ONE_RUN, _FLUSH]
+SCHEMAS = [_PLAN, _RUN, _TTL_RUN, _UNDO, _ALL_RUNS, _ONE_RUN, _FLUSH]
