@@ -116,8 +116,8 @@ _cachectl_command() {
         valued='--sample --read --limit --pace --rate --fail-on --output -o' ;;
     invalidate)
         commands='apply resume runs show prune flush'
-        options='--match --literal --type --namespace --no-ttl --ttl-under --ttl-over --larger-than --elements-over --idle-over --freq-under --freq-over --where --not --key --keys-from --keys-format --tag --all --mode --in --spread --dry-run --plan --valid-for --no-archive --max-keys --max-percent --yes -y --confirm --pace --rate --policy --syslog --audit-stream --output -o -h --help'
-        valued='--match --type --namespace --ttl-under --ttl-over --larger-than --elements-over --idle-over --freq-under --freq-over --where --not --key --keys-from --keys-format --tag --mode --in --spread --plan --valid-for --max-keys --max-percent --confirm --pace --rate --policy --audit-stream --output -o' ;;
+        options='--match --literal --type --namespace --no-ttl --ttl-under --ttl-over --larger-than --elements-over --idle-over --freq-under --freq-over --where --not --mode --in --spread --no-archive --key --keys-from --keys-format --tag --all --dry-run --plan --valid-for --max-keys --max-percent --yes -y --confirm --pace --rate --policy --syslog --audit-stream --output -o -h --help'
+        valued='--match --type --namespace --ttl-under --ttl-over --larger-than --elements-over --idle-over --freq-under --freq-over --where --not --mode --in --spread --key --keys-from --keys-format --tag --plan --valid-for --max-keys --max-percent --confirm --pace --rate --policy --audit-stream --output -o' ;;
     'invalidate apply')
         commands=''
         options='--no-archive --max-keys --max-percent --yes -y --confirm --pace --rate --syslog --audit-stream --output -o -h --help'
@@ -167,7 +167,7 @@ _cachectl_command() {
         options='--warn --crit --skip --window -w --since-last --sample --policy --textfile --output -o -h --help'
         valued='--warn --crit --skip --window -w --sample --policy --textfile --output -o' ;;
     ttl)
-        commands='audit histogram'
+        commands='audit histogram set spread'
         options='-h --help'
         valued='' ;;
     'ttl audit')
@@ -178,6 +178,14 @@ _cachectl_command() {
         commands=''
         options='--by --depth --sample --limit --pace --rate --output -o -h --help'
         valued='--by --depth --sample --limit --pace --rate --output -o' ;;
+    'ttl set')
+        commands=''
+        options='--match --literal --type --namespace --no-ttl --ttl-under --ttl-over --larger-than --elements-over --idle-over --freq-under --freq-over --where --not --ttl --tier --at --extend --persist --from-policy --jitter --key --keys-from --keys-format --tag --all --dry-run --plan --valid-for --max-keys --max-percent --yes -y --confirm --pace --rate --policy --syslog --audit-stream --output -o -h --help'
+        valued='--match --type --namespace --ttl-under --ttl-over --larger-than --elements-over --idle-over --freq-under --freq-over --where --not --ttl --tier --at --extend --jitter --key --keys-from --keys-format --tag --plan --valid-for --max-keys --max-percent --confirm --pace --rate --policy --audit-stream --output -o' ;;
+    'ttl spread')
+        commands=''
+        options='--match --literal --type --namespace --no-ttl --ttl-under --ttl-over --larger-than --elements-over --idle-over --freq-under --freq-over --where --not --over --key --keys-from --keys-format --tag --all --dry-run --plan --valid-for --max-keys --max-percent --yes -y --confirm --pace --rate --policy --syslog --audit-stream --output -o -h --help'
+        valued='--match --type --namespace --ttl-under --ttl-over --larger-than --elements-over --idle-over --freq-under --freq-over --where --not --over --key --keys-from --keys-format --tag --plan --valid-for --max-keys --max-percent --confirm --pace --rate --policy --audit-stream --output -o' ;;
     demo)
         commands=''
         options='--keys --seed --port --traffic --no-traffic --once --output -o -h --help'
@@ -256,9 +264,9 @@ _cachectl_value() {
     'memory advise --pace') what=choices choices='gentle normal flat-out' ;;
     'memory advise --fail-on') what=choices choices='none info warning critical' ;;
     'memory advise --output'|'memory advise -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
+    'invalidate --mode') what=choices choices='unlink expire rename' ;;
     'invalidate --keys-from') what=files ;;
     'invalidate --keys-format') what=choices choices='lines nul ndjson' ;;
-    'invalidate --mode') what=choices choices='unlink expire rename' ;;
     'invalidate --plan') what=files ;;
     'invalidate --pace') what=choices choices='gentle normal flat-out' ;;
     'invalidate --policy') what=files ;;
@@ -290,6 +298,18 @@ _cachectl_value() {
     'ttl histogram --by') what=choices choices='template prefix' ;;
     'ttl histogram --pace') what=choices choices='gentle normal flat-out' ;;
     'ttl histogram --output'|'ttl histogram -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
+    'ttl set --keys-from') what=files ;;
+    'ttl set --keys-format') what=choices choices='lines nul ndjson' ;;
+    'ttl set --plan') what=files ;;
+    'ttl set --pace') what=choices choices='gentle normal flat-out' ;;
+    'ttl set --policy') what=files ;;
+    'ttl set --output'|'ttl set -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
+    'ttl spread --keys-from') what=files ;;
+    'ttl spread --keys-format') what=choices choices='lines nul ndjson' ;;
+    'ttl spread --plan') what=files ;;
+    'ttl spread --pace') what=choices choices='gentle normal flat-out' ;;
+    'ttl spread --policy') what=files ;;
+    'ttl spread --output'|'ttl spread -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
     'demo --output'|'demo -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
     'completion show #'1) what=choices choices='bash zsh fish' ;;
     'completion install #'1) what=choices choices='bash zsh fish' ;;
