@@ -189,6 +189,7 @@ STATS = {
     "stats-latency": ("latency", "-w", "200ms"),
     "stats-clients": ("clients", "-w", "200ms"),
     "stats-slow": ("slow",),
+    "stats-hotkeys": ("hotkeys", "-w", "500ms"),
     "stats-events": ("events", "--enable", "--yes", "-w", "200ms"),
     "stats-events-watch": (
         *("events", "--enable", "--yes", "--watch"),

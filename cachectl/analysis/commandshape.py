@@ -76,7 +76,7 @@ def shape_of(arguments: Sequence[bytes]) -> tuple[bytes, bytes]:
     if rest and (cut := _CUT.fullmatch(rest[-1])):
         more = int(cut[1])
         rest.pop()
-    keys = {0} if b" ".join(words) in _KEY_AFTER_WORDS else _key_positions(name, rest)
+    keys = {0} if b" ".join(words) in _KEY_AFTER_WORDS else key_positions(name, rest)
     pieces = [_piece(name, one, index in keys) for index, one in enumerate(rest)]
     shown = _folded(pieces, more)
     first = min((index for index in keys if index < len(rest)), default=None)
@@ -84,7 +84,8 @@ def shape_of(arguments: Sequence[bytes]) -> tuple[bytes, bytes]:
     return b" ".join([*words, *shown]), namespace
 
 
-def _key_positions(name: bytes, rest: Sequence[bytes]) -> set[int]:
+def key_positions(name: bytes, rest: Sequence[bytes]) -> set[int]:
+    """Return which arguments of a command are keys. name: in lower case; rest: its arguments."""
     if name in _FIRST_KEY or name in _KEY_AFTER_WORD:
         return {0}
     if name in _ALL_KEYS:

@@ -255,6 +255,51 @@ def slow(
     app.finish(report, output, fail_on)
 
 
+class HotkeysMethod(StrEnum):
+    """How much used keys are found."""
+
+    AUTO = "auto"
+    HOTKEYS = "hotkeys"
+    LFU = "lfu"
+    MONITOR = "monitor"
+
+
+@app.command("hotkeys")
+def hotkeys(
+    ctx: typer.Context,
+    method: Annotated[
+        HotkeysMethod,
+        typer.Option("--method", help="How: the server's HOTKEYS, LFU counters, or MONITOR"),
+    ] = HotkeysMethod.AUTO,
+    window: measuring.WaitedWindow = None,
+    limit: options.Limit = None,
+    fail_on: options.Fail = options.FailOn.NONE,
+    output: options.Output = None,
+) -> None:
+    """Show the most used keys, by the best method that the server has.
+
+    HOTKEYS (Redis 8.6, Valkey 9.2) counts in the server. With an LFU policy, frequencies are read
+    of a sample. Else MONITOR is watched in bursts of 50 ms, after its cost has been predicted from
+    the server's version, rate and sizes: above 5 % of a core it is refused. The report says which
+    it was, and how sure the figures are.
+
+    Examples:
+
+      cachectl stats hotkeys
+
+      cachectl stats hotkeys --method monitor --window 30s
+
+      cachectl stats hotkeys -o json | jq '.keys[0]'
+    """
+    app = context(ctx)
+    seconds = measuring.waited_window_of(window)
+    with app.server() as server:
+        from cachectl.cli import measuring_hotkeys
+
+        report, interruption = measuring_hotkeys.measure(app, server, method.value, seconds, limit)
+    measuring.finish(app, report, interruption, output, fail_on)
+
+
 @app.command("events")
 def events(
     ctx: typer.Context,

@@ -1,10 +1,10 @@
-"""The schemas of what is made of events of keys: `stats events` and its windows."""
+"""The schemas of what happens to keys: `stats events` and its windows, `stats hotkeys`."""
 
 from __future__ import annotations
 
 from cachectl.analysis.keyevents import COUNTED, KINDS
 from cachectl.output.report import Kind
-from cachectl.views import stats_events, stats_events_watch
+from cachectl.views import stats_events, stats_events_watch, stats_hotkeys
 from cachectl.views.schemas.fragments import field, report, rows
 
 _KINDS = {
@@ -72,5 +72,29 @@ _WINDOWS = report(
         )
     },
 )
+_HOTKEYS = report(
+    stats_hotkeys.SCHEMA,
+    "the most used keys (`cachectl stats hotkeys`)",
+    {
+        "method": field(Kind.TEXT, "how they were found: hotkeys, lfu or monitor"),
+        "how": field(Kind.TEXT, "what was done, and how sure the figures are"),
+        "keys": rows(
+            stats_hotkeys.COLUMNS,
+            {
+                "key": "the key",
+                "share": "of all accesses; of the server's CPU time with the method hotkeys of "
+                "Redis",
+                "network": "of all bytes that were sent and received",
+                "per_second": "accesses a second",
+                "accesses": "accesses lately, as its LFU counter has them",
+                "frequency": "its LFU counter, 0 to 255",
+                "namespace": "its namespace",
+                "database": "its database, where that is told",
+                "node": "the node that holds it",
+            },
+            "the most used first",
+        ),
+    },
+)
 
-SCHEMAS = [_EVENTS, _WINDOWS]
+SCHEMAS = [_EVENTS, _WINDOWS, _HOTKEYS]
