@@ -189,6 +189,10 @@ STATS = {
     "stats-latency": ("latency", "-w", "200ms"),
     "stats-clients": ("clients", "-w", "200ms"),
     "stats-slow": ("slow",),
+}
+
+
+EVENTS = {
     "stats-hotkeys": ("hotkeys", "-w", "500ms"),
     "stats-events": ("events", "--enable", "--yes", "-w", "200ms"),
     "stats-events-watch": (
@@ -196,6 +200,18 @@ STATS = {
         *("--every", "200ms", "--count", "2"),
     ),
 }
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_events(valkey: TestServer, name: str) -> None:
+    valkey.run("SET", b"k:\xff", "x")
+    words = ("stats", *EVENTS[name], "-o", "json")
+    check(name, cachectl("--url", valkey.url, *words).check().json)
+
+
+def test_evictions(valkey: TestServer) -> None:
+    words = ("evictions", "--enable", "--yes", "-w", "300ms", "-o", "json")
+    check("evictions", cachectl("--url", valkey.url, *words).check().json)
 
 
 @pytest.mark.parametrize("name", STATS)

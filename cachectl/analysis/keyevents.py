@@ -127,15 +127,16 @@ def kinds_without(kinds: Iterable[Kind], missing: str) -> tuple[list[Kind], list
 
 @dataclass(frozen=True, slots=True)
 class NamespaceEvents:
-    """How many events befell the keys of one namespace, by kind."""
+    """How many events befell the keys of one namespace, by kind, and by the labels that whoever
+    listens has given some of them (see EventTally.label)."""
 
     namespace: bytes
-    counts: Mapping[Kind, int]
+    counts: Mapping[str, int]
 
     @property
     def total(self) -> int:
         """Events of all kinds."""
-        return sum(self.counts.values())
+        return sum(self.counts.get(kind, 0) for kind in KINDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +202,6 @@ class EventWindow:
         return all(one.complete for one in self.nodes)
 
 
-_STRIDE = len(KINDS)
 _AT = {name: KINDS.index(kind) for name, kind in KIND_OF.items()}
 
 
@@ -223,11 +223,13 @@ class EventTally:
 
     A window begins at the mark that ended the one before, at every node: what comes before the
     first mark belongs to none. published: node → the kinds whose events are all published there,
-    so that what is missing of them is lost.
+    so that what is missing of them is lost. labels: what else keys can be counted as.
     """
 
-    def __init__(self, index: GroupIndex | None = None) -> None:
+    def __init__(self, index: GroupIndex | None = None, labels: Sequence[str] = ()) -> None:
         self.published: Mapping[str, frozenset[Kind]] = {}
+        self._columns: tuple[str, ...] = (*KINDS, *labels)
+        self._stride = len(self._columns)
         self._index = index or TemplateIndex()
         self._index.attach(self)
         self._counts: Counter[int] = Counter()
@@ -250,6 +252,11 @@ class EventTally:
         else:
             node.marked, node.listening, node.now = True, item.listening, item.info
 
+    def label(self, label: str, keys: Sequence[bytes]) -> None:
+        """Count keys under a label of their namespace as well."""
+        if keys:
+            self._count(keys, [self._columns.index(label)] * len(keys))
+
     def end(self, seconds: float) -> EventWindow:
         """Return the window that ends at the last marks, and begin the next one there."""
         window = EventWindow(
@@ -271,8 +278,12 @@ class EventTally:
             return
         kinds = [_AT[name] for name in batch.names]
         node.counts.update(kinds)
-        gids = self._index.gids(Page(batch.node, list(batch.keys)))
-        self._counts.update(gid * _STRIDE + kind for gid, kind in zip(gids, kinds, strict=True))
+        self._count(batch.keys, kinds)
+
+    def _count(self, keys: Sequence[bytes], columns: Sequence[int]) -> None:
+        gids = self._index.gids(Page("", list(keys)))
+        width = self._stride
+        self._counts.update(gid * width + at for gid, at in zip(gids, columns, strict=True))
         self._index.shrink()
 
     def _namespaces(self) -> list[NamespaceEvents]:
@@ -280,11 +291,11 @@ class EventTally:
         self.add_counts(totals)
         folding = folding_of(self._index, "template", totals)
         names = {node.gid: b"".join(path) for path, node in folding.root.walk() if node.gid >= 0}
-        found: dict[bytes, Counter[Kind]] = {}
+        found: dict[bytes, Counter[str]] = {}
         for packed, count in self._counts.items():
-            gid, kind = divmod(packed, _STRIDE)
+            gid, kind = divmod(packed, self._stride)
             name = names[folding.merged.get(gid, gid)]
-            found.setdefault(name, Counter())[KINDS[kind]] += count
+            found.setdefault(name, Counter())[self._columns[kind]] += count
         rows = [NamespaceEvents(name, counts) for name, counts in found.items()]
         return sorted(rows, key=lambda one: (-one.total, one.namespace))
 
@@ -301,14 +312,14 @@ class EventTally:
     def add_counts(self, counts: list[int]) -> None:
         """Add the events of each group to `counts`, which is indexed by gid."""
         for packed, count in self._counts.items():
-            counts[packed // _STRIDE] += count
+            counts[packed // self._stride] += count
 
     def remap(self, merged: dict[int, int]) -> None:
         """Move the counts of each gid in `merged` to the gid that took it."""
-        moved = [packed for packed in self._counts if packed // _STRIDE in merged]
+        moved = [packed for packed in self._counts if packed // self._stride in merged]
         for packed in moved:
-            gid, kind = divmod(packed, _STRIDE)
-            self._counts[merged[gid] * _STRIDE + kind] += self._counts.pop(packed)
+            gid, kind = divmod(packed, self._stride)
+            self._counts[merged[gid] * self._stride + kind] += self._counts.pop(packed)
 
 
 def _node_events(name: str, node: _Node, seconds: float, published: frozenset[Kind]) -> NodeEvents:
@@ -350,11 +361,3 @@ def _counted(before: Mapping[str, str], now: Mapping[str, str]) -> dict[Kind, in
             return {}
         found[kind] = int(after) - int(then)
     return found
-
-
-def share_of(part: Sequence[NamespaceEvents], kind: Kind) -> dict[bytes, float]:
-    """Return namespace → its share of the events of a kind; empty when there are none."""
-    total = sum(one.counts.get(kind, 0) for one in part)
-    if not total:
-        return {}
-    return {one.namespace: one.counts[kind] / total for one in part if one.counts.get(kind, 0)}

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "stats": ("stats", "Hits and misses over a window; commands, latency, clients"),
     "top": ("top", "The same, live on one screen"),
     "memory": ("memory", "Where the bytes are, the biggest keys, what would help"),
+    "evictions": ("evictions", "What is evicted, whether it is missed, what to set"),
     "invalidate": ("invalidate", "Remove keys so that they can be put back"),
     "undo": ("undo", "Put back what a run has removed"),
     "warm": ("warm", "Load a cache from a manifest, prove it, keep it fresh"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from cachectl.actions.notifying import NodeState, Notifications
     from cachectl.analysis.eventcost import EventCost
     from cachectl.analysis.keyevents import EventTally, EventWindow, Kind
-    from cachectl.model import Unavailable
+    from cachectl.model import EventBatch, Unavailable
     from cachectl.output.report import Report
     from cachectl.server.connect import Server
-    from cachectl.server.events import EventFeed
+    from cachectl.server.events import EventFeed, EventItem
 
 Enable = Annotated[
     bool,
@@ -39,37 +39,42 @@ class Heard:
     """A server that is listened to, window by window.
 
     kinds: what it publishes of what was asked for; unsure: those of which nobody can read whether
-    it does; problems: what could not be put back, known at the end.
+    it does; problems: what could not be put back, known at the end. also: what besides counting
+    is done with each batch of a window.
     """
 
     app: App
     server: Server
     feed: EventFeed
     tally: EventTally
+    interruptions: Interruptions
     kinds: list[Kind]
     unsure: frozenset[Kind] = frozenset()
     unavailable: list[Unavailable] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    also: Callable[[EventBatch], None] | None = None
     _begun: float = 0.0
 
     def begin(self) -> None:
         """Begin the first window."""
         self._look()
-        self.tally.begin(self.feed.take_to_mark())
+        with self.interruptions.held():
+            self.tally.begin(self.feed.take_to_mark())
         self._begun = time.monotonic()
 
     def listen(self, seconds: float) -> None:
-        """Count what happens for so long. A Ctrl-C passes through; what was counted stays."""
+        """Count what happens for so long. A Ctrl-C passes through; nothing that came is lost."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
-            for item in self.feed.take(min(left, _SHARE)):
-                self.tally.add(item)
+            self.feed.wait(min(left, _SHARE))
+            with self.interruptions.held():
+                self._take(self.feed.take(0))
 
     def end(self) -> EventWindow:
         """End the window, and begin the next."""
-        for item in self.feed.take_to_mark():
-            self.tally.add(item)
+        with self.interruptions.held():
+            self._take(self.feed.take_to_mark())
         now = time.monotonic()
         seconds, self._begun = now - self._begun, now
         before = self.tally.published
@@ -79,6 +84,14 @@ class Heard:
             if off:
                 self.unavailable.append(_switched_off(node, off))
         return self.tally.end(seconds)
+
+    def _take(self, items: Sequence[EventItem]) -> None:
+        from cachectl.model import EventBatch
+
+        for item in items:
+            self.tally.add(item)
+            if self.also is not None and isinstance(item, EventBatch):
+                self.also(item)
 
     def known(self, window: EventWindow) -> list[Kind]:
         """Return the kinds of which a count of 0 says that there were none."""
@@ -124,11 +137,12 @@ def heard(
     named: bool = False,
     yes: bool = False,
     confirm: str | None = None,
+    labels: Sequence[str] = (),
 ) -> Iterator[Heard]:
     """Listen to events of these kinds, switched on where that is asked for and confirmed.
 
-    named: the user named the kinds, so that all of them are meant, whatever they cost. Raises
-    RefusedError when nothing of it is published.
+    named: the user named the kinds, so that all of them are meant, whatever they cost. labels: of
+    the tally. Raises RefusedError when nothing of it is published.
     """
     from cachectl.actions.notifying import Notifications, states
     from cachectl.analysis.keyevents import EventTally, Kind, letters_of, names_of
@@ -160,7 +174,9 @@ def heard(
                 "whether new keys are published can't be read: CONFIG GET hides n beside A"
             )
         feed = stack.enter_context(EventFeed(server, names_of(published)))
-        one = Heard(app, server, feed, EventTally(), published, unsure, gaps, notes, problems)
+        held = stack.enter_context(Interruptions())
+        tally = EventTally(labels=labels)
+        one = Heard(app, server, feed, tally, held, published, unsure, gaps, notes, problems)
         one.begin()
         yield one
 

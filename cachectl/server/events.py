@@ -58,11 +58,16 @@ class Inbox:
             self._waiting += size
             self._changed.notify()
 
-    def take(self, seconds: float) -> list[EventItem]:
-        """Return all that has come, after waiting up to `seconds` for the first."""
+    def wait(self, seconds: float) -> None:
+        """Wait up to `seconds` for something to be there."""
         with self._changed:
             if not self._items:
                 self._changed.wait(seconds)
+
+    def take(self, seconds: float) -> list[EventItem]:
+        """Return all that has come, after waiting up to `seconds` for the first."""
+        self.wait(seconds)
+        with self._changed:
             items, self._items = list(self._items), deque()
             self._waiting = 0
             lost, self._dropped = self._dropped, {}
@@ -122,6 +127,10 @@ class EventFeed:
         for result in results:
             if isinstance(result, CachectlError):
                 raise result
+
+    def wait(self, seconds: float) -> None:
+        """Wait up to `seconds` for something to take; a Ctrl-C in here loses nothing."""
+        self._inbox.wait(seconds)
 
     def take(self, seconds: float) -> list[EventItem]:
         """Return all that has come, after waiting up to `seconds` for something."""

@@ -8,6 +8,8 @@ against every schema, and fails for a report that has none.
 from __future__ import annotations
 
 from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 from cachectl.views.schemas.fragments import Schema
@@ -15,27 +17,9 @@ from cachectl.views.schemas.fragments import Schema
 
 @cache
 def _all() -> dict[str, Schema]:
-    from cachectl.views.schemas import (
-        check,
-        diff,
-        doctor,
-        errors,
-        events,
-        invalidate,
-        keys,
-        memory,
-        profiles,
-        scan,
-        stats,
-        ttl,
-        warm,
-    )
-
-    modules = (
-        *(check, doctor, scan, diff, keys, stats, events, memory),
-        *(ttl, invalidate, warm, profiles, errors),
-    )
-    schemas = [one for module in modules for one in module.SCHEMAS]
+    names = sorted(module.name for module in iter_modules(__path__))
+    modules = [import_module(f"{__name__}.{name}") for name in names]
+    schemas = [one for module in modules for one in getattr(module, "SCHEMAS", ())]
     return {str(one["title"]).removeprefix("cachectl.").split("/")[0]: one for one in schemas}
 
 
