@@ -338,49 +338,6 @@ class EventMark:
     listening: bool = True
 
 
-# --- keys that are much used ----------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class CountedKey:
-    """A key with a figure that a server has counted for it (µs, bytes, accesses a second)."""
-
-    key: bytes
-    amount: float
-    database: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class KeyRanking:
-    """What one node's own HOTKEYS says.
-
-    by: `cpu` (µs), `network` (bytes) or `rate` (accesses a second) → the keys, the first first.
-    totals: by → the same of all keys, where the server says it. sampled: the share of the accesses
-    that was looked at, 0–1. seconds: that it covers. foreign: somebody else had begun it.
-    """
-
-    node: str
-    by: Mapping[str, tuple[CountedKey, ...]]
-    totals: Mapping[str, float] = field(default_factory=dict)
-    sampled: float = 1.0
-    seconds: float = 0.0
-    foreign: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class MonitoredBurst:
-    """Commands that one node was seen to run in a moment.
-
-    seconds: how long it was watched; commands: (name in lower case, keys) of the profile's
-    database. overrun: watching ended early because the server had to keep too much for us.
-    """
-
-    node: str
-    seconds: float
-    commands: Sequence[tuple[bytes, Sequence[bytes]]]
-    overrun: bool = False
-
-
 # --- whole values, as elements --------------------------------------------------------------------
 
 StreamId = tuple[int, int]

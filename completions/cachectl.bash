@@ -19,7 +19,7 @@ _cachectl_profiles() {
 _cachectl_command() {
     case $1 in
     '')
-        commands='profiles scan diff keys stats top memory invalidate undo warm doctor check ttl demo completion help'
+        commands='profiles scan diff keys stats top memory evictions invalidate undo warm doctor check ttl demo completion help'
         options='--profile -p --url --timeout --verbose -v --quiet -q --no-color --version -h --help'
         valued='--profile -p --url --timeout' ;;
     profiles)
@@ -71,7 +71,7 @@ _cachectl_command() {
         options='--value --no-value --escaped --b64 --limit --output -o -h --help'
         valued='--limit --output -o' ;;
     stats)
-        commands='commands clients latency slow events'
+        commands='commands clients latency slow hotkeys events'
         options='--window -w --since-last --watch --every --count --fail-on --output -o -h --help'
         valued='--window -w --every --count --fail-on --output -o' ;;
     'stats commands')
@@ -90,6 +90,10 @@ _cachectl_command() {
         commands=''
         options='--since --limit --fail-on --output -o -h --help'
         valued='--since --limit --fail-on --output -o' ;;
+    'stats hotkeys')
+        commands=''
+        options='--method --window -w --limit --fail-on --output -o -h --help'
+        valued='--method --window -w --limit --fail-on --output -o' ;;
     'stats events')
         commands=''
         options='--window -w --events --enable --watch --every --count --limit --yes -y --confirm --fail-on --output -o -h --help'
@@ -114,6 +118,10 @@ _cachectl_command() {
         commands=''
         options='--sample --values --no-values --read --limit --pace --rate --fail-on --output -o -h --help'
         valued='--sample --read --limit --pace --rate --fail-on --output -o' ;;
+    evictions)
+        commands=''
+        options='--window -w --enable --limit --yes -y --confirm --fail-on --output -o -h --help'
+        valued='--window -w --limit --confirm --fail-on --output -o' ;;
     invalidate)
         commands='apply resume runs show prune flush'
         options='--match --literal --type --namespace --no-ttl --ttl-under --ttl-over --larger-than --elements-over --idle-over --freq-under --freq-over --where --not --mode --in --spread --no-archive --key --keys-from --keys-format --tag --all --dry-run --plan --valid-for --max-keys --max-percent --yes -y --confirm --pace --rate --policy --syslog --audit-stream --output -o -h --help'
@@ -247,6 +255,9 @@ _cachectl_value() {
     'stats latency --output'|'stats latency -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
     'stats slow --fail-on') what=choices choices='none info warning critical' ;;
     'stats slow --output'|'stats slow -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
+    'stats hotkeys --method') what=choices choices='auto hotkeys lfu monitor' ;;
+    'stats hotkeys --fail-on') what=choices choices='none info warning critical' ;;
+    'stats hotkeys --output'|'stats hotkeys -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
     'stats events --fail-on') what=choices choices='none info warning critical' ;;
     'stats events --output'|'stats events -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
     'memory --by') what=choices choices='template prefix' ;;
@@ -264,6 +275,8 @@ _cachectl_value() {
     'memory advise --pace') what=choices choices='gentle normal flat-out' ;;
     'memory advise --fail-on') what=choices choices='none info warning critical' ;;
     'memory advise --output'|'memory advise -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
+    'evictions --fail-on') what=choices choices='none info warning critical' ;;
+    'evictions --output'|'evictions -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
     'invalidate --mode') what=choices choices='unlink expire rename' ;;
     'invalidate --keys-from') what=files ;;
     'invalidate --keys-format') what=choices choices='lines nul ndjson' ;;
@@ -313,7 +326,7 @@ _cachectl_value() {
     'demo --output'|'demo -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
     'completion show #'1) what=choices choices='bash zsh fish' ;;
     'completion install #'1) what=choices choices='bash zsh fish' ;;
-    'help #'*) what=choices choices='acl exit-codes formats getting-started manifests monitoring patterns profiles safety commands schema scan diff keys stats top memory invalidate undo warm doctor check ttl demo completion help' ;;
+    'help #'*) what=choices choices='acl exit-codes formats getting-started manifests monitoring patterns profiles safety commands schema scan diff keys stats top memory evictions invalidate undo warm doctor check ttl demo completion help' ;;
     *) what=nothing ;;
     esac
 }

@@ -23,13 +23,13 @@ end
 function __cachectl_commands
     switch "$argv[1]"
         case ''
-            printf '%s\t%s\n' 'profiles' 'Named connections: list, show, check, init' 'scan' 'Namespaces: keys, bytes, types, TTLs, idle time' 'diff' 'Compare two saved scans: what grew, shrank, came, went' 'keys' 'One key inside out; find keys by name, type, TTL, size' 'stats' 'Hits and misses over a window; commands, latency, clients' 'top' 'The same, live on one screen' 'memory' 'Where the bytes are, the biggest keys, what would help' 'invalidate' 'Remove keys so that they can be put back' 'undo' 'Put back what a run has removed' 'warm' 'Load a cache from a manifest, prove it, keep it fresh' 'doctor' 'Is this cache healthy, and what to mend first' 'check' 'Thresholds to exit codes, for monitoring and CI' 'ttl' 'TTLs against the policy; when keys expire' 'demo' 'An embedded server with a realistic cache to try everything on' 'completion' 'Shell completions for bash, zsh and fish' 'help' 'Longer texts: formats, patterns, profiles, exit codes'
+            printf '%s\t%s\n' 'profiles' 'Named connections: list, show, check, init' 'scan' 'Namespaces: keys, bytes, types, TTLs, idle time' 'diff' 'Compare two saved scans: what grew, shrank, came, went' 'keys' 'One key inside out; find keys by name, type, TTL, size' 'stats' 'Hits and misses over a window; commands, latency, clients' 'top' 'The same, live on one screen' 'memory' 'Where the bytes are, the biggest keys, what would help' 'evictions' 'What is evicted, whether it is missed, what to set' 'invalidate' 'Remove keys so that they can be put back' 'undo' 'Put back what a run has removed' 'warm' 'Load a cache from a manifest, prove it, keep it fresh' 'doctor' 'Is this cache healthy, and what to mend first' 'check' 'Thresholds to exit codes, for monitoring and CI' 'ttl' 'TTLs against the policy; when keys expire' 'demo' 'An embedded server with a realistic cache to try everything on' 'completion' 'Shell completions for bash, zsh and fish' 'help' 'Longer texts: formats, patterns, profiles, exit codes'
         case 'profiles'
             printf '%s\t%s\n' 'list' 'List all profiles, in the order in which they are looked for' 'show' 'Show what a profile means: every value in force, defaults included, secrets left out' 'check' 'Connect, and say who answered, how fast, and which features work with this login' 'init' 'Write a new profile with comments into your own directory, readable by you alone' 'schema' 'Print the JSON Schema of a profile file, for editors that check YAML while you type'
         case 'keys'
             printf '%s\t%s\n' 'list' 'Find keys by name, type, TTL, size, idle time or value' 'get' 'Get the value of a key, exact for a pipe, decoded for a person' 'show' 'Show one key inside out, its value made readable'
         case 'stats'
-            printf '%s\t%s\n' 'commands' 'Show which commands are called, what they cost, which fail' 'clients' 'Show who is connected, and which pools leak or are full' 'latency' 'Show round trips, percentiles by command, and events' 'slow' 'Show the logged slow commands, by shape and namespace' 'events' 'Show what befalls keys, by namespace: expired, evicted, missed, new, set, deleted'
+            printf '%s\t%s\n' 'commands' 'Show which commands are called, what they cost, which fail' 'clients' 'Show who is connected, and which pools leak or are full' 'latency' 'Show round trips, percentiles by command, and events' 'slow' 'Show the logged slow commands, by shape and namespace' 'hotkeys' 'Show the most used keys, by the best method that the server has' 'events' 'Show what befalls keys, by namespace: expired, evicted, missed, new, set, deleted'
         case 'memory'
             printf '%s\t%s\n' 'keys' 'Show the biggest keys, by bytes and by elements, in all and of each namespace' 'cold' 'Show bytes and keys that nobody has touched for an hour, a day, a week, by namespace' 'advise' 'Advise what would save memory: how much, how that is known, the risk, and how to do it'
         case 'invalidate'
@@ -81,6 +81,8 @@ function __cachectl_options
             printf '%s\t%s\n' '--window' 'How long to watch: 10s, 1m [default: 10s]' '-w' 'How long to watch: 10s, 1m [default: 10s]' '--limit' 'At most this many rows' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'stats slow'
             printf '%s\t%s\n' '--since' 'Only what was logged in the last 10m, 1h [default: all that the log holds]' '--limit' 'At most this many rows' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+        case 'stats hotkeys'
+            printf '%s\t%s\n' '--method' 'How: the server\'s HOTKEYS, LFU counters, or MONITOR' '--window' 'How long to watch: 10s, 1m [default: 10s]' '-w' 'How long to watch: 10s, 1m [default: 10s]' '--limit' 'At most this many rows' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'stats events'
             printf '%s\t%s\n' '--window' 'How long to watch: 10s, 1m [default: 10s]' '-w' 'How long to watch: 10s, 1m [default: 10s]' '--events' 'Only these: expired, evicted, missed, new, set, deleted, other; or all [default: what is published]' '--enable' 'Switch on what is off, and put the setting back at the end' '--watch' 'Window after window, until Ctrl-C' '--every' 'Length of a window of --watch [default: 2s]' '--count' 'Stop --watch after so many windows' '--limit' 'At most this many rows' '--yes' 'Do not ask' '-y' 'Do not ask' '--confirm' 'The server\'s name, to confirm on production' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'top'
@@ -93,6 +95,8 @@ function __cachectl_options
             printf '%s\t%s\n' '--by' 'Group keys by' '--depth' 'Levels of names to tell apart' '--sample' 'Answer from N keys drawn at random, with 95 % intervals' '--full' 'Read all keys, however long it takes [default: within 30 s]' '--limit' 'At most this many rows' '--pace' 'How hard to work on the server [default: gentle on production, else normal]' '--rate' 'At most this many keys a second' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'memory advise'
             printf '%s\t%s\n' '--sample' 'Answer from N keys drawn at random, with 95 % intervals' '--values' 'Look into values of drawn keys' '--no-values' 'Look into values of drawn keys' '--read' 'Bytes of values to look into at most' '--limit' 'At most this many rows' '--pace' 'How hard to work on the server [default: gentle on production, else normal]' '--rate' 'At most this many keys a second' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+        case 'evictions'
+            printf '%s\t%s\n' '--window' 'How long to watch: 10s, 1m [default: 10s]' '-w' 'How long to watch: 10s, 1m [default: 10s]' '--enable' 'Switch on what is off, and put the setting back at the end' '--limit' 'At most this many rows' '--yes' 'Do not ask' '-y' 'Do not ask' '--confirm' 'The server\'s name, to confirm on production' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'invalidate'
             printf '%s\t%s\n' '--match' 'Like PATTERN; several are alternatives' '--literal' 'Patterns are names: *, ? and [ mean themselves' '--type' 'Only this type; several are alternatives' '--namespace' 'Only a namespace of scan or the policy' '--no-ttl' 'Only keys that never expire' '--ttl-under' 'Only keys that expire within this' '--ttl-over' 'Only keys that expire later than this' '--larger-than' 'Only keys of more memory, like 1mb' '--elements-over' 'Only keys of more members, fields or bytes of text' '--idle-over' 'Only keys not used for longer (not under LFU)' '--freq-under' 'Only keys of a lower LFU counter (under LFU)' '--freq-over' 'Only keys of a higher LFU counter (under LFU)' '--where' 'Also ttl<5m, field:NAME=VALUE, json:$.PATH=VALUE' '--not' 'Not keys for which this is so' '--mode' 'Remove, let expire, or quarantine' '--in' 'With --mode expire: the new TTL' '--spread' 'With --mode expire: spread TTLs over this' '--no-archive' 'Keep no copies: what is removed stays removed' '--key' 'This key; can be repeated' '--keys-from' 'The keys in a file, - for stdin' '--keys-format' 'How the file lists them' '--tag' 'The keys in a tag set; can be repeated' '--all' 'Every key; still bounded by --max-percent' '--dry-run' 'Show what would be done, change nothing' '--plan' 'Save the dry run, for `invalidate apply`' '--valid-for' 'With --plan: how long it may be applied' '--max-keys' 'Refuse to change more keys [default: the profile\'s]' '--max-percent' 'Refuse to change a larger share of all keys [default: the profile\'s]' '--yes' 'Do not ask' '-y' 'Do not ask' '--confirm' 'The server\'s name, to confirm on production' '--pace' 'How hard to work on the server [default: gentle on production, else normal]' '--rate' 'At most this many keys a second' '--policy' 'Policy file [default: the profile\'s `policy`]' '--syslog' 'Write the audit line to syslog as well' '--audit-stream' 'Add the audit line to a stream, too' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'invalidate apply'
@@ -174,6 +178,8 @@ function __cachectl_valued
             printf '%s\n' --window -w --limit --fail-on --output -o
         case 'stats slow'
             printf '%s\n' --since --limit --fail-on --output -o
+        case 'stats hotkeys'
+            printf '%s\n' --method --window -w --limit --fail-on --output -o
         case 'stats events'
             printf '%s\n' --window -w --events --every --count --limit --confirm --fail-on --output -o
         case 'top'
@@ -186,6 +192,8 @@ function __cachectl_valued
             printf '%s\n' --by --depth --sample --limit --pace --rate --fail-on --output -o
         case 'memory advise'
             printf '%s\n' --sample --read --limit --pace --rate --fail-on --output -o
+        case 'evictions'
+            printf '%s\n' --window -w --limit --confirm --fail-on --output -o
         case 'invalidate'
             printf '%s\n' --match --type --namespace --ttl-under --ttl-over --larger-than --elements-over --idle-over --freq-under --freq-over --where --not --mode --in --spread --key --keys-from --keys-format --tag --plan --valid-for --max-keys --max-percent --confirm --pace --rate --policy --audit-stream --output -o
         case 'invalidate apply'
@@ -294,6 +302,12 @@ function __cachectl_value
             printf '%s\n' none info warning critical
         case 'stats slow --output' 'stats slow -o'
             printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
+        case 'stats hotkeys --method'
+            printf '%s\n' auto hotkeys lfu monitor
+        case 'stats hotkeys --fail-on'
+            printf '%s\n' none info warning critical
+        case 'stats hotkeys --output' 'stats hotkeys -o'
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
         case 'stats events --fail-on'
             printf '%s\n' none info warning critical
         case 'stats events --output' 'stats events -o'
@@ -327,6 +341,10 @@ function __cachectl_value
         case 'memory advise --fail-on'
             printf '%s\n' none info warning critical
         case 'memory advise --output' 'memory advise -o'
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
+        case 'evictions --fail-on'
+            printf '%s\n' none info warning critical
+        case 'evictions --output' 'evictions -o'
             printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
         case 'invalidate --mode'
             printf '%s\n' unlink expire rename
@@ -427,7 +445,7 @@ function __cachectl_value
         case 'completion install #1'
             printf '%s\n' bash zsh fish
         case 'help #*'
-            printf '%s\n' acl exit-codes formats getting-started manifests monitoring patterns profiles safety commands schema scan diff keys stats top memory invalidate undo warm doctor check ttl demo completion help
+            printf '%s\n' acl exit-codes formats getting-started manifests monitoring patterns profiles safety commands schema scan diff keys stats top memory evictions invalidate undo warm doctor check ttl demo completion help
     end
 end
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from cachectl.analysis.intervals import Z, student
 from cachectl.analysis.templates import template
-from cachectl.model import Estimate, Finding, KeyRanking, MonitoredBurst, Page, Severity
+from cachectl.model import Estimate, Finding, Page, Severity
 
 LFU_START = 5
 LFU_TOP = 255
@@ -23,6 +24,43 @@ HOT = 0.1
 """Share of all accesses from which on one key is a finding."""
 LEAST_RATE = 50.0
 """Accesses a second below which nothing is hot."""
+
+
+class Counted(Protocol):
+    """What server.hotkeys.CountedKey is."""
+
+    @property
+    def key(self) -> bytes: ...  # noqa: D102
+    @property
+    def amount(self) -> float: ...  # noqa: D102
+    @property
+    def database(self) -> int | None: ...  # noqa: D102
+
+
+class Ranking(Protocol):
+    """What server.hotkeys.KeyRanking is."""
+
+    @property
+    def node(self) -> str: ...  # noqa: D102
+    @property
+    def by(self) -> Mapping[str, Sequence[Counted]]: ...  # noqa: D102
+    @property
+    def totals(self) -> Mapping[str, float]: ...  # noqa: D102
+    @property
+    def sampled(self) -> float: ...  # noqa: D102
+    @property
+    def seconds(self) -> float: ...  # noqa: D102
+
+
+class Burst(Protocol):
+    """What server.monitor.MonitoredBurst is."""
+
+    @property
+    def node(self) -> str: ...  # noqa: D102
+    @property
+    def seconds(self) -> float: ...  # noqa: D102
+    @property
+    def commands(self) -> Sequence[tuple[bytes, Sequence[bytes]]]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +83,13 @@ class HotKey:
 # --- the server's own figures ---------------------------------------------------------------------
 
 
-def ranked(rankings: Sequence[KeyRanking]) -> list[HotKey]:
+def ranked(rankings: Sequence[Ranking]) -> list[HotKey]:
     """Return what servers count themselves, the most used first."""
     found = [one for ranking in rankings for one in _of_ranking(ranking)]
     return sorted(found, key=lambda one: (-_weight(one), one.key))
 
 
-def _of_ranking(ranking: KeyRanking) -> Iterable[HotKey]:
+def _of_ranking(ranking: Ranking) -> Iterable[HotKey]:
     for one in ranking.by.get("rate", ()):
         count = one.amount * ranking.seconds * ranking.sampled
         yield HotKey(
@@ -202,7 +240,7 @@ def plan_monitor(rate: float, size: float, *, old: bool, window: float) -> Monit
     return MonitorPlan(bursts, needed, burning, cost)
 
 
-def monitored(bursts: Sequence[MonitoredBurst], most: int = 64) -> list[HotKey]:
+def monitored(bursts: Sequence[Burst], most: int = 64) -> list[HotKey]:
     """Return the keys that the commands of all bursts named most often, by node."""
     found: list[HotKey] = []
     for node in dict.fromkeys(one.node for one in bursts):
@@ -210,7 +248,7 @@ def monitored(bursts: Sequence[MonitoredBurst], most: int = 64) -> list[HotKey]:
     return sorted(found, key=lambda one: (-_weight(one), one.key))[:most]
 
 
-def _of_node(bursts: Sequence[MonitoredBurst], most: int) -> Iterable[HotKey]:
+def _of_node(bursts: Sequence[Burst], most: int) -> Iterable[HotKey]:
     counts = [Counter(key for _, keys in one.commands for key in keys) for one in bursts]
     totals = [float(sum(one.values())) for one in counts]
     together: Counter[bytes] = Counter()

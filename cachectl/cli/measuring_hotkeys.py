@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
     from cachectl.analysis.hotkeys import HotKey, MonitorPlan
     from cachectl.analysis.traffic import NodeTraffic, Traffic
-    from cachectl.model import KeyRanking, MonitoredBurst, Unavailable
+    from cachectl.model import Unavailable
     from cachectl.output.report import Report
     from cachectl.server.connect import Node, Server
+    from cachectl.server.hotkeys import KeyRanking
+    from cachectl.server.monitor import MonitoredBurst
 
 T = TypeVar("T")
 
@@ -92,8 +94,7 @@ def _by_server(server: Server, seconds: float) -> Found:
     from threading import Event
 
     from cachectl.analysis.hotkeys import ranked
-    from cachectl.model import KeyRanking
-    from cachectl.server.hotkeys import NoHotkeysError, hotkeys
+    from cachectl.server.hotkeys import KeyRanking, NoHotkeysError, hotkeys
 
     over = Event()
     rankings: list[KeyRanking] = []

@@ -10,10 +10,11 @@ Written from their documentation, redis.io/commands/hotkeys and valkey.io/comman
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from cachectl.model import CountedKey, KeyRanking, Unavailable
+from cachectl.model import Unavailable
 from cachectl.server.connection import NodeConnection
 from cachectl.server.info import parse_info
 from cachectl.server.node import Node
@@ -25,6 +26,32 @@ CLEAR_OF_IT = 5.0
 """Seconds after which a session ends by itself should we be killed."""
 _FLAT_OUT = 20_000
 """Accesses a second up to which every one of them is counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountedKey:
+    """A key with a figure that a server has counted for it (µs, bytes, accesses a second)."""
+
+    key: bytes
+    amount: float
+    database: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRanking:
+    """What one node's own HOTKEYS says.
+
+    by: `cpu` (µs), `network` (bytes) or `rate` (accesses a second) → the keys, the first first.
+    totals: by → the same of all keys, where the server says it. sampled: the share of the accesses
+    that was looked at, 0–1. seconds: that it covers. foreign: somebody else had begun it.
+    """
+
+    node: str
+    by: Mapping[str, tuple[CountedKey, ...]]
+    totals: Mapping[str, float] = field(default_factory=dict)
+    sampled: float = 1.0
+    seconds: float = 0.0
+    foreign: bool = False
 
 
 class NoHotkeysError(Exception):

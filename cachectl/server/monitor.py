@@ -11,9 +11,10 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from cachectl.model import MonitoredBurst, Unavailable
+from cachectl.model import Unavailable
 from cachectl.server.connection import NodeConnection
 from cachectl.server.handle import Server
 from cachectl.server.node import Node
@@ -32,6 +33,20 @@ _PLAIN = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"a": b"\a", b"b": b"\b"}
 
 Keys = Callable[[bytes, Sequence[bytes]], Iterable[int]]
 """(name in lower case, arguments) → which of these are keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class MonitoredBurst:
+    """Commands that one node was seen to run in a moment.
+
+    seconds: how long it was watched; commands: (name in lower case, keys) of the profile's
+    database. overrun: watching ended early because the server had to keep too much for us.
+    """
+
+    node: str
+    seconds: float
+    commands: Sequence[tuple[bytes, Sequence[bytes]]]
+    overrun: bool = False
 
 
 class NoMonitorError(Exception):

@@ -20,7 +20,9 @@ from cachectl.analysis.hotkeys import (
     ranked,
     ratio_of,
 )
-from cachectl.model import CountedKey, Estimate, KeyRanking, MonitoredBurst, Page
+from cachectl.model import Estimate, Page
+from cachectl.server.hotkeys import CountedKey, KeyRanking
+from cachectl.server.monitor import MonitoredBurst
 
 
 def morris(accesses: int, factor: int, rng: random.Random) -> int:

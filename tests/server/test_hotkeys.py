@@ -11,9 +11,15 @@ from servers import TestServer
 from targets import target_of
 
 from cachectl.analysis.hotkeys import ranked
-from cachectl.model import CountedKey, KeyRanking
 from cachectl.server.connect import open_server
-from cachectl.server.hotkeys import NoHotkeysError, hotkeys, parse_rates, parse_session
+from cachectl.server.hotkeys import (
+    CountedKey,
+    KeyRanking,
+    NoHotkeysError,
+    hotkeys,
+    parse_rates,
+    parse_session,
+)
 
 # The example of redis.io/commands/hotkeys-get.
 SESSION: list[Any] = [
