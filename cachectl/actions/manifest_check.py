@@ -7,11 +7,21 @@ never. What a source cannot give is in the result, so that one does not hide the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from cachectl.config.manifest import Allowed, AnySource, Entry, FileSpec, InlineSpec, Manifest
+from cachectl.config.locate import resolve
+from cachectl.config.manifest import (
+    Allowed,
+    AnySource,
+    CacheSpec,
+    Entry,
+    FileSpec,
+    InlineSpec,
+    Manifest,
+)
+from cachectl.errors import CachectlError, ConfigError
 from cachectl.model import Finding, Severity
 from cachectl.sources.entries import Renderer
 from cachectl.sources.interface import RowBatch, RowProblem, Source, SourceError
@@ -58,17 +68,23 @@ class ManifestCheck:
 
 
 def check_manifest(
-    manifest: Manifest, *, allowed: Allowed, services: bool = False
+    manifest: Manifest,
+    *,
+    allowed: Allowed,
+    services: bool = False,
+    environ: Mapping[str, str] | None = None,
 ) -> ManifestCheck:
     """Look at the first rows of a manifest's sources.
 
-    services: databases and HTTP services too. Raises RefusedError for a file that the manifest may
-    not read, ConfigError for a codec whose package is missing.
+    environ: where profiles are looked for. services: databases and HTTP services too. Raises
+    RefusedError for a file that the manifest may not read, ConfigError when a package is missing.
     """
-    sources, findings = [], []
+    sources: list[CheckedSource] = []
+    findings: list[Finding] = []
     examples: dict[str, bytes] = {}
     for spec in manifest.sources.values():
         kind = KINDS[type(spec).__name__]
+        findings += _unknown_profile(spec, environ)
         near = isinstance(spec, FileSpec | InlineSpec)
         if not near and not (services and kind in ("sql", "http")):
             sources.append(CheckedSource(spec, kind, looked=False, columns=spec.columns or ()))
@@ -114,7 +130,16 @@ def _rendered(entry: Entry, batch: RowBatch) -> tuple[bytes | None, list[RowProb
     return first, [problem for part in parts for problem in part.problems]
 
 
-def _unreadable(error: SourceError, spec: AnySource) -> Finding:
+def _unknown_profile(spec: AnySource, environ: Mapping[str, str] | None) -> Iterator[Finding]:
+    """Yield a finding when the profile of a cache is not there or not valid; connect to nothing."""
+    if isinstance(spec, CacheSpec):
+        try:
+            resolve(profile=spec.profile, environ=environ)
+        except ConfigError as error:
+            yield _unreadable(error, spec)
+
+
+def _unreadable(error: CachectlError, spec: AnySource) -> Finding:
     return Finding(
         "manifest.source",
         Severity.CRITICAL,

@@ -43,9 +43,10 @@ def check(
     app = context(ctx)
     allowed = manifests.allowed(allow_path, allow_network)
     loaded = manifests.load(app, manifest, set_, allowed)
-    app.finish(
-        check_report(check_manifest(loaded, allowed=allowed, services=services)), output, fail_on
+    result = check_manifest(
+        loaded, allowed=allowed, services=services, environ=app.terminal.environ
     )
+    app.finish(check_report(result), output, fail_on)
 
 
 @app.command()

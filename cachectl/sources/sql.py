@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cachectl.config.confined import confined
 from cachectl.config.manifest import SqlSpec
 from cachectl.errors import RefusedError
+from cachectl.sources.bridge import patiently
 from cachectl.sources.interface import SourceError
 from cachectl.sources.paging import Page, missing_package
 
@@ -30,6 +31,8 @@ _READ_ONLY: dict[str, str] = {
 }
 _INSTRUCTIONS = 10_000
 """Of SQLite's machine, between two looks at the clock."""
+_GRACE = 5.0
+"""Seconds that a database gets, beyond the source's timeout, to end the query by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,15 @@ class SqlPages:
     roots: Sequence[Path]
 
     def __iter__(self) -> Generator[Page]:
+        self._ask_password()
+        try:
+            # A driver that waits for a dead connection is not to be stopped, but can be left.
+            yield from patiently(self._read, self._patience)
+        except TimeoutError:
+            what = f"has not answered for {self._patience:g} s"
+            raise SourceError(what, retryable=True) from None
+
+    def _read(self) -> Generator[Page]:
         with self._connected() as connection, _translated():
             from sqlalchemy import text
 
@@ -51,14 +63,28 @@ class SqlPages:
 
     def count(self) -> int | None:
         """Return how many rows the query has, counted by the database; None when it will not."""
+        self._ask_password()
         try:
-            with self._connected() as connection, _translated():
-                from sqlalchemy import text
-
-                counting = text(f"SELECT count(*) FROM ({self.spec.query}) AS counted")  # noqa: S608
-                return int(connection.execute(counting, self.spec.parameters).scalar_one())
-        except SourceError:
+            with closing(patiently(self._counted, self._patience)) as counted:
+                return next(counted)
+        except (SourceError, TimeoutError):
             return None
+
+    @property
+    def _patience(self) -> float:
+        return self.spec.limits.timeout + _GRACE
+
+    def _ask_password(self) -> None:
+        """Fetch the password here, and not in a thread: it may be asked for at the terminal."""
+        if self.spec.password is not None:
+            self.spec.password.reveal()
+
+    def _counted(self) -> Generator[int]:
+        with self._connected() as connection, _translated():
+            from sqlalchemy import text
+
+            counting = text(f"SELECT count(*) FROM ({self.spec.query}) AS counted")  # noqa: S608
+            yield int(connection.execute(counting, self.spec.parameters).scalar_one())
 
     def _pages(self, result: CursorResult[Any]) -> Iterator[Page]:
         columns = list(result.keys())

@@ -23,7 +23,7 @@ variables: {region: eu}
 sources:
   products: {file: products.csv}
   db: {sql: {url: "sqlite:///shop.db", query: select 1 as id}}
-  prod: {cache: {profile: prod}}
+  prod: {cache: {profile: prod.yaml}}
 entries:
   - source: products
     key: "${region}:p:{id}"
@@ -39,6 +39,7 @@ entries:
 @pytest.fixture
 def check(tmp_path: Path) -> Any:
     (tmp_path / "m.yaml").write_text(MANIFEST)
+    (tmp_path / "prod.yaml").write_text("host: 127.0.0.1")
     (tmp_path / "products.csv").write_text("id,name\n1,Lamp\n2,Desk\n")
     with sqlite3.connect(tmp_path / "shop.db") as connection:
         connection.execute("CREATE TABLE t (id)")
@@ -144,6 +145,12 @@ def test_a_file_that_is_missing_is_a_finding(check: Any, tmp_path: Path) -> None
     assert [(one["id"], one["severity"]) for one in found] == [("manifest.source", "critical")]
     assert found[0]["evidence"] == f"{tmp_path}/m.yaml, line 5: `sources.products`"
     check("--fail-on", "none")
+
+
+def test_a_profile_that_is_missing_is_a_finding(check: Any, tmp_path: Path) -> None:
+    (tmp_path / "prod.yaml").unlink()
+    (one,) = check("-o", "json", code=1).json["findings"]
+    assert (one["id"], one["subject"]) == ("manifest.source", "prod")
 
 
 def test_a_column_that_no_row_has_is_critical(check: Any, tmp_path: Path) -> None:

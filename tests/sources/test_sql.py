@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
+import threading
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -13,6 +16,7 @@ from rows import batch, entry, manifest_with, read, rendered, values_of
 
 from cachectl.config.manifest import Allowed, Value
 from cachectl.errors import RefusedError
+from cachectl.sources import sql as sql_module
 from cachectl.sources.interface import Source, SourceError
 from cachectl.sources.opening import open_source
 
@@ -251,6 +255,36 @@ def test_a_connection_that_drops_half_way_can_be_tried_again(
 def test_a_slow_query_is_ended_by_the_server(postgres: Postgres, tmp_path: Path) -> None:
     error = failure(on(postgres, tmp_path, "select pg_sleep(60)", limits=", timeout: 100ms"))
     assert "canceling statement due to statement timeout" in error.message
+
+
+def test_a_database_that_hangs_is_left(
+    postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sql_module, "_GRACE", 0.2)
+    query = "select id, repeat('x', 2000) as x from product order by id"
+    batches = on(postgres, tmp_path, query, ", fetch: 10", limits=", timeout: 3s").batches()
+    first = next(batches)
+    pid = int(str(postgres.one("SELECT pid FROM pg_stat_activity WHERE usename = 'reader'")))
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(SourceError, match=r"has not answered for 3\.2 s") as caught:
+            list(batches)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert caught.value.retryable
+    assert len(first) == 10
+    for thread in threading.enumerate():
+        if thread.name == "source":
+            thread.join(30)
+            assert not thread.is_alive()
+
+
+def test_a_reader_that_stops_ends_the_query(postgres: Postgres, tmp_path: Path) -> None:
+    batches = on(postgres, tmp_path, "select id from product", ", fetch: 10").batches()
+    next(batches)
+    batches.close()
+    assert not any(thread.name == "source" for thread in threading.enumerate())
+    assert postgres.one("SELECT count(*) FROM pg_stat_activity WHERE usename = 'reader'") == 0
 
 
 def test_a_wrong_password_is_told_without_it(
