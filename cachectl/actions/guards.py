@@ -185,6 +185,13 @@ _PROBES: dict[str, Probe] = {
     "MULTI": Probe(("MULTI",), own_connection=True),
     "EXEC": Probe(("EXEC",), fails="without MULTI"),
     "SREM": Probe(("SREM", KEY, "x")),
+    "SET": Probe(("SET", KEY, "x", "PX", "x"), fails="not an integer"),
+    "RENAME": Probe(("RENAME", KEY, KEY), fails="no such key"),
+    "SADD": Probe(("SADD", KEY, "x"), harmless=False),
+    "RPUSH": Probe(("RPUSH", KEY, "x"), harmless=False),
+    "HSET": Probe(("HSET", KEY, "x", "x"), harmless=False),
+    "ZADD": Probe(("ZADD", KEY, "x", "x"), fails="not a valid float"),
+    "XADD": Probe(("XADD", KEY, "x", "x", "x"), fails="Invalid stream ID"),
 }
 _REFUSING = (Verdict.DENIED, Verdict.UNKNOWN, Verdict.BLOCKED)
 

@@ -94,10 +94,10 @@ class RunDirectory:
 
 
 class Runs:
-    """All runs of this user on this machine."""
+    """All runs of one kind, of this user on this machine."""
 
-    def __init__(self, base: Path | None = None) -> None:
-        self.base = (base or state_directory()) / "runs"
+    def __init__(self, base: Path | None = None, kind: str = "runs") -> None:
+        self.base = (base or state_directory()) / kind
 
     def create(self, now: float | None = None) -> RunDirectory:
         """Return a new run's directory, 0700. Raises StorageError."""
