@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -52,7 +52,11 @@ OnProgress = Callable[[str, int, str], None]
 
 @dataclass(slots=True)
 class SourceResult:
-    """How the reading of a source went. rows: that came; seconds: that it took to give them."""
+    """How the reading of a source went.
+
+    rows: up to which it was read, by earlier processes of the run as well; seconds: that it took to
+    give the rows of this one.
+    """
 
     name: str
     rows: int = 0
@@ -124,7 +128,7 @@ class Warming:
     _clock: ServerClock = field(init=False)
     _protection: Protection = field(init=False)
     _hopeless: int = 0
-    _recent: deque[tuple[float, str, int]] = field(default_factory=deque)
+    _recent: deque[tuple[float, Group]] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
         entries = {entry.name: self.standing.of(entry.name) for entry in self.manifest.entries}
@@ -143,14 +147,14 @@ class Warming:
     def perform(self) -> WarmResult:
         """Write what is left to write. What stops it is in the result, unless it is a signal."""
         begun = time.monotonic()
-        try:
-            with closing(self._writer):
+        with closing(self._writer):
+            try:
                 self._warm(self._left())
                 self._again()
-        except PartialError as error:
-            self.result.stopped, self.result.hint = error.message, error.hint
-        except CachectlError as error:
-            self.result.stopped, self.result.hint = error.message, error.hint
+            except CachectlError as error:
+                self.result.stopped, self.result.hint = error.message, error.hint
+                with suppress(CachectlError):
+                    self._writer.finish()
         self.result.seconds = time.monotonic() - begun
         self.result.notes += [*self._writer.recovery.notes, *sorted(self._writer.beside.lost)]
         self.result.notes += [
@@ -169,6 +173,7 @@ class Warming:
             is_held = any(one.is_held for one in places)
             if name not in self.standing.ended or is_held:
                 left[name] = min(map(_start_after, entries, places), default=0)
+                self.result.sources[name].rows = left[name]
         for progress in self.standing.entries.values():
             progress.is_held = False
         return left
@@ -270,7 +275,7 @@ class Warming:
         group.flights = len(batches)
         if not is_again:
             self.journal.sent(group)
-            self._recent.append((time.monotonic(), entry.name, group.first))
+            self._recent.append((time.monotonic(), group))
         for batch in batches:
             batch.is_doubtful = sent_at is not None
             self._writer.put(batch)
@@ -352,12 +357,12 @@ class Warming:
         since = time.monotonic() - seconds
         first: dict[str, int] = {}
         last: dict[str, int] = {}
-        for at, entry, row in self._recent:
+        for at, group in self._recent:
             if at >= since:
-                first.setdefault(entry, row)
-            last[entry] = row
+                first.setdefault(group.entry, group.first)
+            last[group.entry] = group.last
         for entry, row in last.items():
-            begin = 0 if seconds > LAG else first.get(entry, row)
+            begin = 0 if seconds > LAG else first.get(entry, row + 1)
             known = self.standing.of(entry).recheck
             if known is not None:
                 begin, row = min(begin, known[0]), max(row, known[1])

@@ -80,6 +80,13 @@ class WarmEstimate:
         return sum(found) if len(found) == len(self.entries) else None
 
     @property
+    def rows(self) -> int | None:
+        """Rows of all sources; None when one of them can't tell."""
+        found = {one.source: one.rows for one in self.entries}
+        known = [rows for rows in found.values() if rows is not None]
+        return sum(known) if len(known) == len(found) else None
+
+    @property
     def bytes(self) -> Estimate | None:
         """Memory that all of it takes, as far as it is known."""
         known = [one.bytes for one in self.entries if one.bytes is not None]

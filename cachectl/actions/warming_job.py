@@ -156,6 +156,7 @@ def warmings() -> Runs:
 
 def unfinished(manifest: Manifest, server: Server) -> RunDirectory | None:
     """Return the last warming of this manifest on this server, when it did not get to its end."""
+    latest: tuple[float, RunDirectory, str] | None = None
     for run in warmings().all():
         try:
             facts = run.load()
@@ -164,9 +165,11 @@ def unfinished(manifest: Manifest, server: Server) -> RunDirectory | None:
             check_same_server(server, facts)
         except (DamagedError, RefusedError):
             continue
-        is_left = facts.get("state") in ("running", "partial") and run.journal.exists()
-        return run if is_left else None
-    return None
+        if latest is None or facts["started_at"] > latest[0]:
+            latest = (facts["started_at"], run, facts.get("state", ""))
+    if latest is None or latest[2] == "done" or not latest[1].journal.exists():
+        return None
+    return latest[1]
 
 
 def forget_old() -> None:
@@ -201,7 +204,7 @@ def held(
     since: int | None = None
     until = time.monotonic() + wait
     while True:
-        lock = Lock(server, f"warm:{manifest.digest[:32]}", what)
+        lock = Lock(server, what, name=f"warm:{manifest.digest[:32]}")
         try:
             lock.__enter__()
             break

@@ -60,7 +60,6 @@ class _Flight:
     """
 
     batch: Batch
-    sent_at: float = 0.0
     parts: list[_Part] = field(default_factory=list)
     again: list[int] = field(default_factory=list)
     lost: list[int] = field(default_factory=list)
@@ -108,16 +107,16 @@ class Writer:
     def put(self, batch: Batch) -> None:
         """Send a batch; land the one before it. Raises PartialError, TooSlowError to give up."""
         self.pace.before(len(batch))
-        if self._ahead is not None and (self._is_stale or not self.pace.overlap):
-            self._land()
         if self._is_stale:
+            self.finish()  # its replies come over lanes that are dropped now
             self._lanes.drop()
             self._is_stale = False
-        flight = _Flight(batch, time.monotonic())
+        flight = _Flight(batch)
         self._send(flight, range(len(batch)), self._lanes)
-        if self._ahead is not None:
-            self._land()
+        self.finish()
         self._ahead = flight
+        if not self.pace.overlap:
+            self.finish()
 
     def finish(self) -> None:
         """Land what is under way. Raises as `put`."""
@@ -219,11 +218,14 @@ class Writer:
         """Read a flight's replies, settle what they do not tell, and hand the batch over."""
         flight, self._ahead = self._ahead, None
         assert flight is not None  # noqa: S101 - whoever calls has looked
+        # Of a flight that has been out for long, since its source is slow, only the time that is
+        # spent waiting for it says anything of the server.
+        begun, is_smooth = time.monotonic(), True
         self._read(flight)
         while flight.trouble is not None or not flight.is_settled:
             try:
                 if flight.trouble is not None:
-                    trouble, flight.trouble = flight.trouble, None
+                    trouble, flight.trouble, is_smooth = flight.trouble, None, False
                     self._recover(trouble)
                     if isinstance(trouble, MovedError) and trouble.code != "MOVED":
                         self._one_by_one(flight)
@@ -231,7 +233,8 @@ class Writer:
             except TROUBLE as error:
                 flight.trouble = error
         self.recovery.fine()
-        self.pace.after(len(flight.batch), time.monotonic() - flight.sent_at)
+        if is_smooth:
+            self.pace.after(len(flight.batch), time.monotonic() - begun)
         self.on_landed(flight.batch)
 
     def _read(self, flight: _Flight) -> None:
