@@ -71,6 +71,23 @@ class Recovery:
             if self._left <= 0:
                 raise self._stopped(again) from again
 
+    def look_around(self) -> None:
+        """Ask once more who the primaries are, for instance when all is done.
+
+        One that was replaced while nobody noticed may have taken changes that its successor never
+        heard of: `doubt` says so. Raises PartialError.
+        """
+        try:
+            for node in list(self.server.primaries):
+                self._since = time.monotonic()
+                self._reopen(node)
+            if self.server.slot_map is not None:
+                self.server.refresh()
+        except CannotConnectError as error:
+            raise self._stopped(error) from error
+        finally:
+            self._since = None
+
     @property
     def _left(self) -> float:
         assert self._since is not None  # noqa: S101 - `after` has set it

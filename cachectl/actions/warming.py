@@ -372,6 +372,7 @@ class Warming:
     def _again(self) -> None:
         """Write again what a server that took the place of another did not know."""
         for _ in range(_RECHECKS):
+            self._writer.verify_primaries()
             ranges = {
                 name: progress.recheck
                 for name, progress in self.standing.entries.items()

@@ -123,6 +123,15 @@ class Writer:
         if self._ahead is not None:
             self._land()
 
+    def verify_primaries(self) -> None:
+        """Ask once more who the primaries are; what one of them may lack is doubted.
+
+        Raises PartialError when they can't be reached.
+        """
+        if not self.down:
+            self.recovery.look_around()
+            self._pass_on_doubt()
+
     def close(self) -> None:
         """Close the lanes, whatever is under way."""
         self._lanes.drop()
@@ -351,7 +360,11 @@ class Writer:
         except PartialError as error:
             if not self._give_up_nodes():
                 raise error from trouble
+        self._pass_on_doubt()
+
+    def _pass_on_doubt(self) -> None:
         if self.recovery.doubt:
+            self._is_stale = True
             self.on_doubt(self.recovery.doubt)
             self.recovery.doubt = 0.0
 
