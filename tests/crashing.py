@@ -79,11 +79,16 @@ class Crasher:
 def _serve() -> None:
     import cachectl.actions.run
     import cachectl.actions.undo
+    import cachectl.actions.warming_job
     import cachectl.cli.app
     import cachectl.cli.invalidate
     import cachectl.cli.undo
+    import cachectl.cli.warm
+    import cachectl.config.manifests
     import cachectl.server.connect
-    import cachectl.views.invalidate  # noqa: F401
+    import cachectl.sources.files
+    import cachectl.views.invalidate
+    import cachectl.views.warm  # noqa: F401
 
     for line in sys.stdin.buffer:
         order = json.loads(line)

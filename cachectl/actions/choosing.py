@@ -80,11 +80,11 @@ class Choice:
             at = places[wanted.key]
             if copy is None:
                 yield at
-            elif at in self.flown and not ttl_differs(copy.expires_at, batch.expiries[at]):
-                self._settle(at)
-                batch.count_written(at)
             elif batch.existing.rule == "replace-if-different":
                 unsure.append((at, copy))
+            elif self._may_be_ours(at, copy):
+                self._settle(at)
+                batch.count_written(at)
             elif _expires_within(copy, group.now, batch.existing.within):
                 yield at
             else:
@@ -92,11 +92,20 @@ class Choice:
         alikes = [(at, copy) for at, copy in unsure if copy.type == _type_of(batch.values[at])]
         same = alike(group.lane, [(batch.keys[at], batch.values[at]) for at, _ in alikes])
         equal = {at for (at, _), is_same in zip(alikes, same, strict=True) if is_same}
-        for at, _ in unsure:
-            if at in equal:
-                self._keep(at)
-            else:
+        for at, copy in unsure:
+            if at not in equal:
                 yield at
+            elif self._may_be_ours(at, copy):
+                self._settle(at)
+                batch.count_written(at)
+            else:
+                self._keep(at)
+
+    def _may_be_ours(self, at: int, copy: KeyCopy) -> bool:
+        """Return whether a key may be our own work, whose reply was lost or came too late."""
+        if at not in self.flown and not self.batch.is_doubtful:
+            return False
+        return not ttl_differs(copy.expires_at, self.batch.expiries[at])
 
     def _commands(self, group: Group, at: int, beside: Beside) -> list[Command]:
         """Return what writes a key, to run if it has not changed; [] when it can't be written."""

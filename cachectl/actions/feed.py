@@ -60,7 +60,7 @@ class Feed:
     idle: Callable[[], None] = lambda: None
     _stop: threading.Event = field(default_factory=threading.Event)
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Generator[Event]:
         """Yield what comes of all sources. Close the iterator to stop reading."""
         names = list(self.sources)
         local = all(isinstance(self.specs[name], InlineSpec | FileSpec) for name in names)

@@ -165,6 +165,11 @@ class Protection:
         for pattern, matches in self._matchers:
             reason = f"keys that match {pattern} are protected by the profile"
             found |= {i: reason for i, key in enumerate(keys) if matches(key)}
+        if self._policy is not None:
+            rules = self._policy.rules
+            for i, number in enumerate(self._policy.rule_numbers(keys)):
+                if number != NO_RULE and rules[number].protected:
+                    found[i] = f"keys of {rules[number].name} are protected by the policy"
         return found
 
 

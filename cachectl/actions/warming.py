@@ -140,7 +140,8 @@ class Warming:
             list(self.standing.failures),
         )
         self._clock = ServerClock.of(self.server.primaries[0].connection)
-        self._protection = Protection(self.server.target.protected)
+        policy = next((one.policy for one in self.lifetimes.values()), None)
+        self._protection = Protection(self.server.target.protected, policy)
         prefix = OWN_PREFIX + b"warm:" + self.run.encode() + b":"
         self._writer = Writer(self.server, self.pace, prefix, self._landed, self._doubt)
 
@@ -199,7 +200,7 @@ class Warming:
             ]
             for name in start
         }
-        with closing(feed.events()) as events:  # type: ignore[type-var]
+        with closing(feed.events()) as events:
             for event in events:
                 self._look_up()
                 if isinstance(event, Ended):

@@ -185,7 +185,7 @@ def _first_rows(source: Source) -> _Sample:
     """Read the beginning of a source. One that fails is unknown: the warming will say why."""
     begun = time.monotonic()
     try:
-        with closing(source.batches()) as batches:  # type: ignore[type-var]
+        with closing(source.batches()) as batches:
             batch = next(batches, RowBatch([], []))
             seconds = time.monotonic() - begun
             seen = len(batch) + len(batch.problems)

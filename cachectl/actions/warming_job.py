@@ -204,7 +204,7 @@ def held(
     since: int | None = None
     until = time.monotonic() + wait
     while True:
-        lock = Lock(server, what, name=f"warm:{manifest.digest[:32]}")
+        lock = Lock(server, what, name=_name(server, manifest))
         try:
             lock.__enter__()
             break
@@ -220,8 +220,13 @@ def held(
         lock.__exit__()
 
 
-def _mark(manifest: Manifest) -> bytes:
-    return OWN_PREFIX + b"warm:done:" + manifest.digest[:32].encode()
+def _name(server: Server, manifest: Manifest) -> str:
+    """Name what is warmed: locks stand in database 0, whatever database is meant."""
+    return f"warm:{server.target.database}:{manifest.digest[:32]}"
+
+
+def _mark(server: Server, manifest: Manifest) -> bytes:
+    return OWN_PREFIX + f"{_name(server, manifest)}:done".encode()
 
 
 def _now(server: Server) -> int:
@@ -231,7 +236,7 @@ def _now(server: Server) -> int:
 
 
 def _leave_mark(server: Server, manifest: Manifest, run: str) -> None:
-    key = _mark(manifest)
+    key = _mark(server, manifest)
     mark = json.dumps({"run": run, "at": _now(server)})
     with suppress(ReplyError), server.new_connection(server.node_of(key)) as connection:
         connection.call("SET", key, mark, "PX", _MARK_LIFE)
@@ -239,7 +244,7 @@ def _leave_mark(server: Server, manifest: Manifest, run: str) -> None:
 
 def _done_since(server: Server, manifest: Manifest, since: int) -> str | None:
     """Return the run that has warmed this manifest since then, None when there is none."""
-    key = _mark(manifest)
+    key = _mark(server, manifest)
     try:
         with server.new_connection(server.node_of(key)) as connection:
             mark = json.loads(connection.call("GET", key) or b"{}")

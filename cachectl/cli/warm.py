@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
-from cachectl.cli import manifests, options
+from cachectl.cli import manifests, options, warming_run
 from cachectl.cli.context import context
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, add_completion=False)
+app.command()(warming_run.run)
 
 
 @app.command()

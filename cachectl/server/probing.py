@@ -158,6 +158,7 @@ def _of_reply(probe: Probe, reply: Any) -> Answer:
         return Answer(Verdict.UNKNOWN, reply.text)
     if "inside a transaction" in reply.text:
         return Answer(Verdict.UNTESTED, reply.text)
-    if reply.code in ("MOVED", "ASK") or (probe.fails and probe.fails in reply.text):
+    # What is looked at after the permissions: where the key is, and whether there is memory.
+    if reply.code in ("MOVED", "ASK", "OOM") or (probe.fails and probe.fails in reply.text):
         return Answer(Verdict.ALLOWED)
     return Answer(Verdict.BLOCKED, reply.text)
