@@ -155,9 +155,13 @@ _cachectl_command() {
         options='--match --overwrite --other-server --yes -y --confirm --pace --rate --syslog --audit-stream --output -o -h --help'
         valued='--match --confirm --pace --rate --audit-stream --output -o' ;;
     warm)
-        commands='check schema'
+        commands='run check schema'
         options='-h --help'
         valued='' ;;
+    'warm run')
+        commands=''
+        options='--set --policy --allow-path --allow-network --resume --wait --max-time --allow-evictions --dry-run --yes -y --confirm --pace --rate --syslog --audit-stream --output -o -h --help'
+        valued='--set --policy --allow-path --allow-network --wait --max-time --confirm --pace --rate --audit-stream --output -o' ;;
     'warm check')
         commands=''
         options='--set --allow-path --allow-network --services --fail-on --output -o -h --help'
@@ -294,6 +298,11 @@ _cachectl_value() {
     'invalidate flush --output'|'invalidate flush -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
     'undo --pace') what=choices choices='gentle normal flat-out' ;;
     'undo --output'|'undo -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
+    'warm run --policy') what=files ;;
+    'warm run --allow-path') what=files ;;
+    'warm run --pace') what=choices choices='gentle normal flat-out' ;;
+    'warm run --output'|'warm run -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
+    'warm run #'1) what=files ;;
     'warm check --allow-path') what=files ;;
     'warm check --fail-on') what=choices choices='none info warning critical' ;;
     'warm check --output'|'warm check -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;

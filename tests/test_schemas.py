@@ -184,7 +184,7 @@ def test_invalidate_and_undo(filled: TestServer) -> None:
 
 def test_warm_run(filled: TestServer, tmp_path: Path) -> None:
     path = tmp_path / "m.yaml"
-    rows = "[{id: 1, t: a}, {id: 2, t: 3}, {t: 4}]"
+    rows = "[{id: 1, t: a}, {id: 2, t: 3}, {id: null, t: 4}]"
     entries = '[{source: s, key: "warm:{id}", ttl: 1h}]'
     path.write_text(f"manifest: 1\nsources: {{s: {{rows: {rows}}}}}\nentries: {entries}\n")
     words = ("--url", filled.url, "warm", "run", path, "-o", "json")
