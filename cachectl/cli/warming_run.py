@@ -8,7 +8,8 @@ import typer
 
 from cachectl.cli import manifests, options, warming
 from cachectl.cli.context import App, context
-from cachectl.cli.invalidating import AuditStream, Syslog, seconds_of, trail_of
+from cachectl.cli.invalidating import seconds_of, trail_of
+from cachectl.cli.orders import AuditStream, Syslog
 from cachectl.errors import UsageError
 
 if TYPE_CHECKING:
