@@ -179,7 +179,7 @@ _cachectl_command() {
         options='--warn --crit --skip --window -w --since-last --sample --policy --textfile --output -o -h --help'
         valued='--warn --crit --skip --window -w --sample --policy --textfile --output -o' ;;
     ttl)
-        commands='audit histogram set spread'
+        commands='audit histogram storms set spread'
         options='-h --help'
         valued='' ;;
     'ttl audit')
@@ -190,6 +190,10 @@ _cachectl_command() {
         commands=''
         options='--by --depth --sample --limit --pace --rate --output -o -h --help'
         valued='--by --depth --sample --limit --pace --rate --output -o' ;;
+    'ttl storms')
+        commands=''
+        options='--within --bin --sample --limit --pace --rate --fail-on --output -o -h --help'
+        valued='--within --bin --sample --limit --pace --rate --fail-on --output -o' ;;
     'ttl set')
         commands=''
         options='--match --literal --type --namespace --no-ttl --ttl-under --ttl-over --larger-than --elements-over --idle-over --freq-under --freq-over --where --not --ttl --tier --at --extend --persist --from-policy --jitter --key --keys-from --keys-format --tag --all --dry-run --plan --valid-for --max-keys --max-percent --yes -y --confirm --pace --rate --policy --syslog --audit-stream --output -o -h --help'
@@ -320,6 +324,9 @@ _cachectl_value() {
     'ttl histogram --by') what=choices choices='template prefix' ;;
     'ttl histogram --pace') what=choices choices='gentle normal flat-out' ;;
     'ttl histogram --output'|'ttl histogram -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
+    'ttl storms --pace') what=choices choices='gentle normal flat-out' ;;
+    'ttl storms --fail-on') what=choices choices='none info warning critical' ;;
+    'ttl storms --output'|'ttl storms -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
     'ttl set --keys-from') what=files ;;
     'ttl set --keys-format') what=choices choices='lines nul ndjson' ;;
     'ttl set --plan') what=files ;;

@@ -37,7 +37,7 @@ function __cachectl_commands
         case 'warm'
             printf '%s\t%s\n' 'run' 'Write the keys of a manifest: whole, in time, and without pushing out what is hot' 'check' 'Say whether a manifest is valid, and which keys it would write. No server is needed' 'schema' 'Print the JSON Schema of a manifest, for editors that check YAML while you type'
         case 'ttl'
-            printf '%s\t%s\n' 'audit' 'Compare TTLs with the policy: missing, too long, too short, unexpected, no rule at all' 'histogram' 'Draw how long keys have left, on a logarithmic axis, by namespace' 'set' 'Give keys another TTL, so that `cachectl undo` can put the old ones back' 'spread' 'Draw apart keys that would expire together'
+            printf '%s\t%s\n' 'audit' 'Compare TTLs with the policy: missing, too long, too short, unexpected, no rule at all' 'histogram' 'Draw how long keys have left, on a logarithmic axis, by namespace' 'storms' 'Foresee when many keys expire together, and how to keep them apart' 'set' 'Give keys another TTL, so that `cachectl undo` can put the old ones back' 'spread' 'Draw apart keys that would expire together'
         case 'completion'
             printf '%s\t%s\n' 'show' 'Print the completion script of a shell' 'install' 'Write the completion script to where your shell looks for it'
     end
@@ -131,6 +131,8 @@ function __cachectl_options
             printf '%s\t%s\n' '--policy' 'Policy file [default: the profile\'s `policy`]' '--sample' 'Answer from N keys drawn at random, with 95 % intervals' '--limit' 'At most this many rows' '--pace' 'How hard to work on the server [default: gentle on production, else normal]' '--rate' 'At most this many keys a second' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'ttl histogram'
             printf '%s\t%s\n' '--by' 'Group keys by' '--depth' 'Levels of names to tell apart' '--sample' 'Answer from N keys drawn at random, with 95 % intervals' '--limit' 'At most this many rows' '--pace' 'How hard to work on the server [default: gentle on production, else normal]' '--rate' 'At most this many keys a second' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+        case 'ttl storms'
+            printf '%s\t%s\n' '--within' 'How far to look ahead' '--bin' 'Width of a bin, 1s to 1m [default: as fine as the time ahead allows]' '--sample' 'Answer from N keys drawn at random, with 95 % intervals' '--limit' 'At most this many rows' '--pace' 'How hard to work on the server [default: gentle on production, else normal]' '--rate' 'At most this many keys a second' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'ttl set'
             printf '%s\t%s\n' '--match' 'Like PATTERN; several are alternatives' '--literal' 'Patterns are names: *, ? and [ mean themselves' '--type' 'Only this type; several are alternatives' '--namespace' 'Only a namespace of scan or the policy' '--no-ttl' 'Only keys that never expire' '--ttl-under' 'Only keys that expire within this' '--ttl-over' 'Only keys that expire later than this' '--larger-than' 'Only keys of more memory, like 1mb' '--elements-over' 'Only keys of more members, fields or bytes of text' '--idle-over' 'Only keys not used for longer (not under LFU)' '--freq-under' 'Only keys of a lower LFU counter (under LFU)' '--freq-over' 'Only keys of a higher LFU counter (under LFU)' '--where' 'Also ttl<5m, field:NAME=VALUE, json:$.PATH=VALUE' '--not' 'Not keys for which this is so' '--ttl' 'The new TTL, or a range: 50m..70m' '--tier' 'A TTL within this tier' '--at' 'Expire then: 2030-01-31T04:00Z or Unix seconds' '--extend' 'So much more than they have' '--persist' 'No TTL: they never expire' '--from-policy' 'What the policy asks, where it is something else' '--jitter' 'With --ttl, --extend: up to so much less' '--key' 'This key; can be repeated' '--keys-from' 'The keys in a file, - for stdin' '--keys-format' 'How the file lists them' '--tag' 'The keys in a tag set; can be repeated' '--all' 'Every key; still bounded by --max-percent' '--dry-run' 'Show what would be done, change nothing' '--plan' 'Save the dry run, for `invalidate apply`' '--valid-for' 'With --plan: how long it may be applied' '--max-keys' 'Refuse to change more keys [default: the profile\'s]' '--max-percent' 'Refuse to change a larger share of all keys [default: the profile\'s]' '--yes' 'Do not ask' '-y' 'Do not ask' '--confirm' 'The server\'s name, to confirm on production' '--pace' 'How hard to work on the server [default: gentle on production, else normal]' '--rate' 'At most this many keys a second' '--policy' 'Policy file [default: the profile\'s `policy`]' '--syslog' 'Write the audit line to syslog as well' '--audit-stream' 'Add the audit line to a stream, too' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'ttl spread'
@@ -224,6 +226,8 @@ function __cachectl_valued
             printf '%s\n' --policy --sample --limit --pace --rate --fail-on --output -o
         case 'ttl histogram'
             printf '%s\n' --by --depth --sample --limit --pace --rate --output -o
+        case 'ttl storms'
+            printf '%s\n' --within --bin --sample --limit --pace --rate --fail-on --output -o
         case 'ttl set'
             printf '%s\n' --match --type --namespace --ttl-under --ttl-over --larger-than --elements-over --idle-over --freq-under --freq-over --where --not --ttl --tier --at --extend --jitter --key --keys-from --keys-format --tag --plan --valid-for --max-keys --max-percent --confirm --pace --rate --policy --audit-stream --output -o
         case 'ttl spread'
@@ -427,6 +431,12 @@ function __cachectl_value
         case 'ttl histogram --pace'
             printf '%s\n' gentle normal flat-out
         case 'ttl histogram --output' 'ttl histogram -o'
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
+        case 'ttl storms --pace'
+            printf '%s\n' gentle normal flat-out
+        case 'ttl storms --fail-on'
+            printf '%s\n' none info warning critical
+        case 'ttl storms --output' 'ttl storms -o'
             printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
         case 'ttl set --keys-from'
             __cachectl_files

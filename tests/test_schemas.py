@@ -276,7 +276,7 @@ def test_check_of_nobody() -> None:
     check("check", cachectl("--url", "redis://127.0.0.1:1", "check", "-o", "json").check(2).json)
 
 
-TTL = [("audit", "--limit", "1"), ("audit",), ("histogram",)]
+TTL = [("audit", "--limit", "1"), ("audit",), ("histogram",), ("storms",)]
 
 
 @pytest.mark.parametrize("words", TTL)

@@ -11,6 +11,7 @@ from cachectl.cli.context import context
 from cachectl.cli.invalidating import carry
 from cachectl.cli.memory import By, Depth, GroupedBy
 from cachectl.cli.orders import Orders, ordering
+from cachectl.errors import UsageError
 
 if TYPE_CHECKING:
     from cachectl.analysis.selection import Selection
@@ -108,6 +109,89 @@ def histogram(
             notes=memory_pass.notes_of(done, hint=memory_pass.ALL_KEYS),
         )
         measuring.finish(app, report, done.interruption, output, options.FailOn.NONE)
+
+
+@app.command()
+def storms(
+    ctx: typer.Context,
+    pattern: Pattern = None,
+    within: Annotated[
+        str, typer.Option("--within", metavar="DURATION", help="How far to look ahead")
+    ] = "6h",
+    width: Annotated[
+        str | None,
+        typer.Option(
+            "--bin",
+            metavar="DURATION",
+            help="Width of a bin, 1s to 1m [default: as fine as the time ahead allows]",
+            show_default=False,
+        ),
+    ] = None,
+    sample: memory_pass.SampleSize = None,
+    limit: options.Limit = None,
+    pace: options.Pace = None,
+    rate: options.Rate = None,
+    fail_on: options.Fail = options.FailOn.NONE,
+    output: options.Output = None,
+) -> None:
+    """Foresee when many keys expire together, and how to keep them apart.
+
+    Expiry times are counted in bins; a bin that holds far more than those around it, beyond
+    chance, is a storm: whoever reads its keys goes to the database behind the cache at once. The
+    plot shows the worst bin of each row. A sample finds the larger storms, with 95 % intervals.
+
+    Examples:
+
+      cachectl -p prod ttl storms
+
+      cachectl ttl storms 'session:*' --within 30m --bin 1s
+
+      cachectl ttl storms --sample 50000 --fail-on warning -o json
+    """
+    app = context(ctx)
+    ahead, wide = _horizon(within), _width(width)
+    with app.server() as server:
+        from cachectl.cli import measuring
+        from cachectl.cli.ttl_storming import forecast
+        from cachectl.views.ttl_storms import storms_report
+
+        work = memory_pass.Work(app, server, pace, rate, sample, sample is None, pattern)
+        done, found = forecast(work, ahead, wide)
+        report = storms_report(
+            found,
+            done.facts,
+            server.facts,
+            words=app.words,
+            sample=done.about,
+            limit=limit,
+            notes=memory_pass.notes_of(done, hint=memory_pass.ALL_KEYS),
+        )
+        measuring.finish(app, report, done.interruption, output, fail_on)
+
+
+def _horizon(text: str) -> float:
+    seconds = _seconds("--within", text)
+    if not 60 <= seconds <= 7 * 86_400:
+        raise UsageError("--within is a minute at least, and a week at most")
+    return seconds
+
+
+def _width(text: str | None) -> int | None:
+    if text is None:
+        return None
+    seconds = _seconds("--bin", text)
+    if seconds != int(seconds) or not 1 <= seconds <= 60:
+        raise UsageError("--bin is a whole number of seconds from 1s to 1m")
+    return int(seconds)
+
+
+def _seconds(option: str, text: str) -> float:
+    from cachectl.config.durations import parse_duration
+
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"{option} {text!r}: {error}") from None
 
 
 @app.command("set")

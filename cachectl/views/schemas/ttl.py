@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cachectl.output.report import Kind
-from cachectl.views import ttl_audit, ttl_histogram
+from cachectl.views import ttl_audit, ttl_histogram, ttl_storms
 from cachectl.views.schemas.fragments import Schema, bounds, field, report, rows
 from cachectl.views.schemas.scan import OF_THE_PASS
 
@@ -55,6 +55,27 @@ _BINS = {
     "keys": "keys in this bin",
 }
 
+_STORMS = {
+    "at": "when it begins",
+    "until": "when it is over",
+    "in": "time until it begins",
+    "lasts": "time until it is over from then on",
+    "keys": "keys that expire in it",
+    "expected": "keys that would at the rate around it",
+    "factor": "keys to expected; null: none were",
+    "rate": "keys a second in its worst bin: the load behind the cache if all are wanted again",
+    "namespace": "the namespace with the most of its keys",
+    "namespaces": "the namespaces with the most of them: namespace, keys",
+    "jitter": "time over which to spread them",
+    "flattened": "keys a second at most, when they are",
+    "chance": "of the like without a cause, in one bin",
+}
+_TIMES = {
+    "at": "when the bin begins",
+    "keys": "keys that expire in it (of a sample: scaled up)",
+    "storm": "whether it is part of a storm",
+}
+
 
 def _estimated(name: str, kind: Kind, text: str) -> Schema:
     return {name: field(kind, text), **bounds(name, kind)}
@@ -100,6 +121,25 @@ SCHEMAS = [
             **OF_THE_PASS,
             "namespaces": rows(ttl_histogram.NAMESPACES, _SPACES, "the most keys first"),
             "bins": rows(ttl_histogram.BINS, _BINS, "those that hold keys, by namespace"),
+        },
+    ),
+    report(
+        ttl_storms.SCHEMA,
+        "when keys expire together (`cachectl ttl storms`)",
+        {
+            **_estimated("within", Kind.COUNT, "keys that expire within the horizon"),
+            **_estimated("later", Kind.COUNT, "keys that expire after it"),
+            **_estimated("never", Kind.COUNT, "keys that never expire"),
+            "begins": field(Kind.TIME, "when the horizon begins, by the server's clock"),
+            "horizon": field(Kind.SECONDS, "how far it looks ahead"),
+            "bin": field(Kind.SECONDS, "width of a bin"),
+            "alpha": field(
+                Kind.NUMBER, "chance of any storm where keys expire at an even rate, at most"
+            ),
+            "sample": SAMPLE,
+            **OF_THE_PASS,
+            "storms": rows(ttl_storms.STORMS, _STORMS, "in the order of time"),
+            "bins": rows(ttl_storms.BINS, _TIMES, "those in which keys expire"),
         },
     ),
 ]

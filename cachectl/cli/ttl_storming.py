@@ -1,0 +1,59 @@
+"""What `ttl storms` does: one pass over the TTLs of all keys, or a sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cachectl.cli.memory_pass import KeyPass, Work
+from cachectl.cli.ttl_pages import with_ttls
+
+if TYPE_CHECKING:
+    from cachectl.analysis.storms import ExpiryTimes, Forecast
+    from cachectl.model import Page
+    from cachectl.server.clock import ServerClock
+    from cachectl.server.handle import Server
+
+
+def forecast(work: Work, horizon: float, width: int | None) -> tuple[KeyPass, Forecast]:
+    """Return the pass and what it found. horizon, width: seconds; None: what resolves it best.
+
+    Raises CachectlError when no key can be read.
+    """
+    from cachectl.analysis.storms import ExpiryTimes, width_for
+    from cachectl.server.columns import Field
+
+    clocks = _clocks(work.server)
+    begins = next(iter(clocks.values())).now()
+    seen = Expiring(ExpiryTimes(begins, horizon, width or width_for(horizon)), clocks)
+    done = work.read(frozenset({Field.TTL}), [seen])
+    if done.drawn is None:
+        return done, seen.times.forecast()
+    # A sample is drawn in seconds at most, and its pages come when it is complete.
+    for page in done.drawn.pages:
+        seen.add(page)
+    return done, seen.times.forecast(done.strata)
+
+
+class Expiring:
+    """Expiry times by the clock of the node that told them."""
+
+    def __init__(self, times: ExpiryTimes, clocks: dict[str, ServerClock]) -> None:
+        self.times = times
+        self._clocks = clocks
+
+    def add(self, page: Page) -> Sequence[int]:
+        """Count a page whose TTLs have just been told."""
+        clock = self._clocks.get(page.node) or next(iter(self._clocks.values()))
+        self.times.add(with_ttls(page), clock.now())
+        return ()
+
+    def drop(self, node: str) -> None:
+        """Forget a node: it is read again."""
+        self.times.drop(node)
+
+
+def _clocks(server: Server) -> dict[str, ServerClock]:
+    from cachectl.server.clock import ServerClock
+
+    return {node.name: ServerClock.of(node.connection) for node in server.primaries}
