@@ -255,11 +255,8 @@ def without(
 
 def _more(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
     """Return by how much each count is greater; those that are not are left out."""
-    return {
-        name: count - before.get(name, 0)
-        for name, count in after.items()
-        if count > before.get(name, 0)
-    }
+    more = {name: after.get(name, 0) - before.get(name, 0) for name in (*before, *after)}
+    return {name: count for name, count in more.items() if count > 0}
 
 
 def errors_between(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, int]:

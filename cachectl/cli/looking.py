@@ -47,7 +47,7 @@ class Looker:
         self._app = app
         self._server = server
         self._sampler = measuring.sampler_of(server, look_around=False)
-        self._probes = Probes(server)
+        self._probes = Probes(server, self._sampler.asked)
         self._before: dict[str, NodeSample] = {}
         self._clients: dict[str, ClientsOfNode] = {}
         self._clients_at = 0.0
@@ -61,7 +61,7 @@ class Looker:
     def begin(self) -> None:
         """Take the samples that the first look compares with. Raises CachectlError."""
         self._probes.follow()
-        with self._probes.held(self._sampler.asked):
+        with self._probes.held():
             self._before = {one.node: one for one in self._sampler.sample().nodes}
 
     def look(self) -> Look:
@@ -71,7 +71,7 @@ class Looker:
         from cachectl.analysis.live import Look
 
         self._probes.follow()
-        with self._probes.held(self._sampler.asked):
+        with self._probes.held():
             after = self._sampler.sample()
         result = measuring.compare(list(self._before.values()), after, self._sampler)
         self._before.update((one.node, one) for one in after.nodes)

@@ -179,7 +179,7 @@ def measure(
         before = [at_start(sample) for sample in after.nodes]
         notes.append("no earlier call was saved: these are the figures since the server's start")
     result = compare(before, after, sampler)
-    save(app, after.nodes, job)
+    save(app, [sampler.at_the_end(sample) for sample in after.nodes], job)
     return Measured(result, after.nodes, sampler.kinds(()), after.unavailable, notes, interruption)
 
 

@@ -12,29 +12,19 @@ asks gets the refusal of the first time.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from cachectl.server.connection import NodeConnection
-from cachectl.server.resp import Argument, ReplyError, as_text
+from cachectl.server.resp import Argument, ReplyError, command_name
 
 Ask = Callable[[NodeConnection, Sequence[tuple[Argument, ...]]], list[Any]]
 """How to send commands and get their replies: NodeConnection.pipeline, or one that counts."""
 
-_CONTAINERS = frozenset(
-    (
-        "client",
-        "cluster",
-        "command",
-        "commandlog",
-        "config",
-        "latency",
-        "memory",
-        "object",
-        "slowlog",
-    )
-)
+
+_RAN = "unknown subcommand or wrong number of arguments"
+"""What Redis before 7.0 says of a subcommand: there the command itself ran and found out."""
 
 
 @dataclass(slots=True)
@@ -55,6 +45,8 @@ class NodeAsked:
             self.calls[name] += 1
             return reply
         self.refused[reply.code] += 1
+        if _RAN in reply.text.lower():
+            self.calls[name] += 1
         if reply.code == "NOPERM" or reply.is_unknown_command:
             self.never[name] = reply
         return reply
@@ -75,23 +67,22 @@ class Asked:
     ) -> list[Any]:
         """Send commands in one flight, count them, and return their replies."""
         one = self.of(str(connection.address))
-        names = list(map(name_of, commands))
+        names = list(map(command_name, commands))
         sent = [
             command for name, command in zip(names, commands, strict=True) if name not in one.never
         ]
         replies = iter(connection.pipeline(sent))
         return [one.never.get(name) or one.noted(name, next(replies)) for name in names]
 
+    def opened(self, node: str, opening: Iterable[tuple[str, ReplyError | None]]) -> None:
+        """Count what opening a connection to a node took: see NodeConnection.opening."""
+        one = self.of(node)
+        for name, reply in opening:
+            one.noted(name, reply)
+
     def forget(self, node: str) -> None:
         """Ask again for what was refused: another process may be in the node's place."""
         self.of(node).never.clear()
-
-
-def name_of(command: Sequence[Argument]) -> str:
-    """Return what commandstats call a command: `client|list`."""
-    name = as_text(command[0]).lower()
-    inner = name in _CONTAINERS and len(command) > 1
-    return f"{name}|{as_text(command[1]).lower()}" if inner else name
 
 
 def plainly(connection: NodeConnection, commands: Sequence[tuple[Argument, ...]]) -> list[Any]:

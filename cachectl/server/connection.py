@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -20,7 +20,7 @@ from cachectl.config.target import Address, Login, Target
 from cachectl.server import dial, loading, login, refusals
 from cachectl.server.loading import OnLoading
 from cachectl.server.refusals import ConnectionLostError
-from cachectl.server.resp import Argument, ReplyError, pack, pack_all
+from cachectl.server.resp import Argument, ReplyError, command_name, pack, pack_all
 
 READ_SIZE = 256 * 1024
 _PROGRESS = 64 * 1024
@@ -36,7 +36,8 @@ class NodeConnection:
     Replies are bytes, int, None, list (and bool, float, dict with protocol 3). no_touch says
     whether CLIENT NO-TOUCH holds, so that reading values leaves LRU and LFU alone. bytes_sent and
     bytes_received count what went over the wire; durations says how many seconds each step of
-    opening took (resolve, connect, tls, login, loading).
+    opening took (resolve, connect, tls, login, loading), and opening which commands (name, its
+    refusal if it was refused).
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class NodeConnection:
         self.bytes_sent = 0
         self.bytes_received = 0
         self.durations: dict[str, float] = {}
+        self.opening: list[tuple[str, ReplyError | None]] = []
         self._on_loading = on_loading
         self._socket: socket.socket | None = None
         self._reader = self._new_reader()
@@ -73,6 +75,7 @@ class NodeConnection:
         if deadline is None:
             deadline = time.monotonic() + self.target.connect_timeout
         self.close()
+        self.opening.clear()
         try:
             self._dial(deadline)
             while self._log_in(deadline):
@@ -208,6 +211,13 @@ class NodeConnection:
             self.close()
             raise refusals.garbled(self.address) from error
 
+    def opened_with(self, commands: Sequence[tuple[Argument, ...]], replies: Sequence[Any]) -> None:
+        """Note commands that belong to the opening, and were answered."""
+        self.opening += [
+            (command_name(command), reply if isinstance(reply, ReplyError) else None)
+            for command, reply in zip(commands, replies, strict=False)
+        ]
+
     # Inside
 
     def _dial(self, deadline: float) -> None:
@@ -229,6 +239,7 @@ class NodeConnection:
         with self._timed("login"):
             commands = login.greeting(self.login, self.protocol, self.database)
             replies, error = self._exchange(commands, deadline)
+        self.opened_with(commands, replies)
         if self.protocol == 3 and replies and login.is_hello_unknown(replies[0]):
             # A server or proxy that speaks RESP2 only; it has not looked at the password yet.
             self.protocol = 2

@@ -130,8 +130,8 @@ class Probe:
 
     trips: seconds each, in order; delays: of each, the seconds that our own thread waited for a
     CPU (empty where the kernel does not say). late: seconds that the thread woke up too late.
-    sent: PINGs that were answered so far. address: where it connects from. error: why it ended
-    early.
+    sent: PINGs that were answered so far. address: where it connects from; opening: see
+    NodeConnection. error: why it ended early.
     """
 
     def __init__(self, server: Server, node: Node, interval: float = INTERVAL) -> None:
@@ -146,6 +146,7 @@ class Probe:
         self._stop = threading.Event()
         self._connection = server.new_connection(node)
         self.address = self._connection.local_address
+        self.opening = tuple(self._connection.opening)
         self._thread = threading.Thread(target=self._run, name=f"probe {node.name}", daemon=True)
 
     def start(self) -> None:

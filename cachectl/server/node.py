@@ -95,7 +95,9 @@ def open_node(target: Target, address: Address, **options: Any) -> Node:
 def identify(connection: NodeConnection) -> Node:
     """Return the node at the other end of an open connection. Raises CannotConnectError."""
     address = connection.address
-    raw, role, size = connection.pipeline([("INFO",), ("ROLE",), ("DBSIZE",)])
+    questions = [("INFO",), ("ROLE",), ("DBSIZE",)]
+    raw, role, size = replies = connection.pipeline(questions)
+    connection.opened_with(questions, replies)
     if isinstance(size, ReplyError) and size.code == "MASTERDOWN":
         raise refusals.masterdown(address)
     info = {} if isinstance(raw, ReplyError) else parse_info(raw)

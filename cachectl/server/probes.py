@@ -16,10 +16,14 @@ INTERVAL = 0.05
 
 
 class Probes:
-    """One probe a primary; one that was lost is begun again. From one thread."""
+    """One probe a primary; one that was lost is begun again. From one thread.
 
-    def __init__(self, server: Server, interval: float = INTERVAL) -> None:
+    asked: counts what they send.
+    """
+
+    def __init__(self, server: Server, asked: Asked, interval: float = INTERVAL) -> None:
         self._server = server
+        self._asked = asked
         self._interval = interval
         self._probes: dict[str, Probe] = {}
         self._counted: dict[str, int] = {}
@@ -35,13 +39,13 @@ class Probes:
                 self._begin(name, node)
 
     @contextlib.contextmanager
-    def held(self, asked: Asked) -> Iterator[None]:
-        """Let no PING be under way in the block, and count those up to then in `asked`."""
+    def held(self) -> Iterator[None]:
+        """Let no PING be under way in the block, and have those up to then counted."""
         with contextlib.ExitStack() as stack:
             for name, probe in self._probes.items():
                 stack.enter_context(probe.held())
                 new = probe.sent - self._counted[name]
-                asked.of(name).calls["ping"] += new
+                self._asked.of(name).calls["ping"] += new
                 self._counted[name] = probe.sent
             yield
 
@@ -73,4 +77,5 @@ class Probes:
             return  # whoever samples the node says why
         self._probes[name] = probe
         self._counted[name] = 0
+        self._asked.opened(name, probe.opening)
         probe.start()

@@ -35,6 +35,21 @@ class ReplyError(Exception):
         return "unknown command" in text or "unknown subcommand" in text
 
 
+_CONTAINERS = frozenset(
+    (
+        *("acl", "client", "cluster", "command", "commandlog", "config"),
+        *("latency", "memory", "object", "pubsub", "slowlog"),
+    )
+)
+
+
+def command_name(command: Sequence[Argument]) -> str:
+    """Return what commandstats call a command: `get`, `client|list`."""
+    name = as_text(command[0]).lower()
+    inner = name in _CONTAINERS and len(command) > 1
+    return f"{name}|{as_text(command[1]).lower()}" if inner else name
+
+
 def encode(argument: Argument) -> bytes:
     """Return the argument as the bytes that travel."""
     if isinstance(argument, bytes):

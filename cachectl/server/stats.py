@@ -15,7 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from cachectl.errors import AuthenticationError, CachectlError, CannotConnectError
@@ -77,6 +77,8 @@ class Sampler:
         self._look_around = look_around
         self._companions = frozenset(companions)
         self.asked = Asked()
+        for node in server.primaries:
+            self.asked.opened(node.name, node.connection.opening)
         self._kinds: dict[str, str] = {}
         self._kinds_refused = False
         self._followed = time.monotonic()
@@ -97,6 +99,20 @@ class Sampler:
             raise errors[0][1]
         gaps = [_gap(node, error) for node, error in errors]
         return Samples(tuple(taken), (*self._server.unavailable, *gaps))
+
+    def at_the_end(self, sample: NodeSample) -> NodeSample:
+        """Return a sample for another process to compare with, which counts its questions from 0.
+
+        What was asked here since the sample was taken counts as asked there.
+        """
+        now = self.asked.of(sample.node)
+        return replace(
+            sample,
+            asked={name: sample.asked.get(name, 0) - count for name, count in now.calls.items()},
+            refused={
+                code: sample.refused.get(code, 0) - count for code, count in now.refused.items()
+            },
+        )
 
     def kinds(self, names: Iterable[str]) -> dict[str, str] | None:
         """Return name of a command → read, write or other (see commandstats.kinds_of).
@@ -150,6 +166,7 @@ class Sampler:
     def _reopened(self, node: Node) -> Node:
         fresh = self._server.reopen(node, _PATIENCE)
         self.asked.forget(fresh.name)
+        self.asked.opened(fresh.name, fresh.connection.opening)
         return fresh
 
     def _ask(self, node: Node) -> NodeSample:

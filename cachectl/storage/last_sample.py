@@ -31,6 +31,8 @@ def save_samples(server: str, samples: Iterable[NodeSample]) -> None:
             "info": dict(one.info),
             "own": [one.own.hits, one.own.misses, one.own.commands, one.own.lost],
             "settled": one.own.settled,
+            "asked": dict(one.asked),
+            "refused": dict(one.refused),
             "strangers": dict(one.strangers),
         }
         for one in samples
@@ -58,5 +60,7 @@ def _sample(one: Mapping[str, Any]) -> NodeSample:
         clock=None,
         info={str(name): str(value) for name, value in one["info"].items()},
         own=OwnWork(hits, misses, commands, lost, bool(one["settled"])),
+        asked={str(name): int(count) for name, count in one.get("asked", {}).items()},
+        refused={str(code): int(count) for code, count in one.get("refused", {}).items()},
         strangers={str(name): value for name, value in one["strangers"].items()},
     )

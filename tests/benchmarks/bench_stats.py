@@ -140,6 +140,36 @@ def test_cpu_beside_an_idle_server(busy: TestServer) -> None:
         assert shares[name] - shares["nobody"] < PROMISE
 
 
+@pytest.mark.benchmark
+def test_cpu_of_listening_to_events(busy: TestServer) -> None:
+    """About as many events as `top` listens to: misses that the server publishes anyway."""
+    busy.run("CONFIG", "SET", "notify-keyspace-events", "Em")
+    print(f"\n{busy.flavour}: CPU of the server with 8,000 misses a second, as a share of one core")
+    shares: dict[str, list[float]] = {"nobody": [], "top": []}
+    for _ in range(3):
+        for name, found in shares.items():
+            with WATCHERS[name](busy):
+                before, begun = server_cpu(busy), time.perf_counter()
+                misses(busy, 8000, 2 * SECONDS)
+                found.append((server_cpu(busy) - before) / (time.perf_counter() - begun))
+    for name, found in shares.items():
+        print(f"  {name}: {min(found):.2%} to {max(found):.2%}")
+    assert min(shares["top"]) - min(shares["nobody"]) < PROMISE
+
+
+def misses(server: TestServer, rate: int, seconds: float) -> None:
+    """Ask for keys that are not there, so many a second, for so long."""
+    client = server.client()
+    due = begun = time.perf_counter()
+    while (now := time.perf_counter()) - begun < seconds:
+        pipe = client.pipeline(transaction=False)
+        for number in range(rate // 50):
+            pipe.get(f"absent:{number}")
+        pipe.execute()
+        due = max(due + 0.02, now)
+        time.sleep(max(0.0, due - time.perf_counter()))
+
+
 def slope(samples: list[tuple[float, int]]) -> float:
     """Return bytes a second, by least squares."""
     times, sizes = zip(*samples, strict=True)

@@ -207,7 +207,11 @@ def test_since_last(server: TestServer) -> None:
     traffic(server, 70, 30)
     second = since_last().json
     assert (second["hits"], second["misses"]) == (70, 30)
-    assert cachectl("--url", server.url, "stats", "-w", "0", "-o", "json").json["hits"] == 0
+    assert (second["reads"], second["writes"]) == (100, 1)
+    quiet = cachectl("--url", server.url, "stats", "-w", "0", "-o", "json").json
+    # Nothing of what the three calls have sent themselves, nor of what was refused to them.
+    figures = ("hits", "misses", "reads", "writes", "commands", "errors")
+    assert [quiet[name] for name in figures] == [0] * len(figures)
 
 
 def test_resp2_and_resp3_say_the_same(server: TestServer, isolated_home: Path) -> None:

@@ -114,6 +114,7 @@ def test_an_idle_server_shows_nothing_of_ours(server: TestServer) -> None:
         for _ in range(3):
             screen.expect(r"^commands +0/s .*errors 0/s")
             screen.expect("nobody called any command")
+            assert "WARNING" not in screen.text
             time.sleep(0.3)
         screen.program.send("q")
         screen.program.finish().check(0)
