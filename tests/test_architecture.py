@@ -74,6 +74,8 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     "msgpack": ("values",),
     "zstandard": ("values", "storage"),
     "lz4": ("values",),
+    "jsonschema": ("values",),
+    "referencing": ("values",),
     "sqlalchemy": ("sources",),
     "httpx": ("sources",),
     "pyarrow": ("sources",),

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from cachectl.values.hexdump import hexdump
 from cachectl.values.plain import Pairs, Thing, plain, render
-from cachectl.values.sample import Found, Sample, moment
+from cachectl.values.sample import Found, Limits, Sample, moment
 
 _FIXED = {0xC0: None, 0xC2: False, 0xC3: True}
 _NUMBERS = {
@@ -128,6 +128,23 @@ def decode(sample: Sample) -> Found | None:
         return None
     tree, notes = plain(value, sample.limits)
     return Found("msgpack", "MessagePack", render(tree, sample.limits), tree, notes)
+
+
+def parse(data: bytes, limits: Limits) -> object:
+    """Return what a MessagePack item holds, made of JSON's types.
+
+    Raises ValueError with the end of a sentence: `ends too early`.
+    """
+    reader = _Reader(data, limits.depth, limits.nodes * 4)
+    try:
+        value = reader.item(0)
+    except _EndError:
+        raise ValueError("ends too early") from None
+    except _OtherError:
+        raise ValueError("holds what MessagePack does not have, or too much of it") from None
+    if reader.position != len(data):
+        raise ValueError("goes on after its end")
+    return plain(value, limits)[0]
 
 
 def _container_or_text(mark: int) -> bool:
