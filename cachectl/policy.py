@@ -143,11 +143,13 @@ class Policy:
     """The rules, in the order in which they are asked, and the tiers that they may name.
 
     name: of the file, without its suffix, unless the file says one. source: the file.
+    thresholds: name of a check → its ranges (warn, critical), in the syntax of cachectl.ranges.
     """
 
     name: str
     rules: tuple[Rule, ...] = ()
     tiers: tuple[Tier, ...] = TIERS
+    thresholds: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
     description: str = ""
     source: Path | None = None
     _finder: _Finder = field(init=False, repr=False, compare=False)

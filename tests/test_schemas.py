@@ -268,8 +268,8 @@ def test_the_check_is_strict() -> None:
 
 @pytest.mark.parametrize("words", [(), ("backlog:none", "share:x*", "memory")])
 def test_check(valkey: TestServer, words: tuple[str, ...]) -> None:
-    done = cachectl("--url", valkey.url, "check", *words, "--since-last", "-o", "json").check(0)
-    check("check", done.json)
+    words = ("check", *words, "--warn", "latency=60", "--since-last", "-o", "json")
+    check("check", cachectl("--url", valkey.url, *words).check(0).json)
 
 
 def test_check_of_nobody() -> None:

@@ -41,10 +41,16 @@ CHECKS: dict[str, Check] = {
     "replication_lag": Check("B", "bytes that the slowest replica is behind"),
     "persistence_age": Check("s", "since the last save, where persistence is on"),
     "keys": Check("", "keys of all databases"),
+    "ttl_violations": Check("", "keys whose TTL is not what the policy says", "0"),
     "backlog": Check("", "entries that wait in a list, a stream or for a group", about="KEY"),
     "share": Check("%", "share of the bytes of keys of a pattern", about="PATTERN", high=100),
 }
 """Name → check, in the order of the report."""
+
+OF_POLICY = ("ttl_violations",)
+"""Checks that need a policy."""
+OF_KEYS = frozenset({*OF_POLICY, "share"})
+"""Checks that look at keys."""
 
 
 @dataclass(frozen=True, slots=True)

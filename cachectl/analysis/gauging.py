@@ -15,7 +15,9 @@ from cachectl.analysis.namespaces import Grouper
 from cachectl.analysis.pressure import MIN_FRAGMENTED
 from cachectl.analysis.sampling import summarise_sample
 from cachectl.analysis.traffic import MIN_LOOKUPS, NodeTraffic, Traffic
-from cachectl.model import Page, State, Unavailable
+from cachectl.analysis.ttl_audit import Audit
+from cachectl.analysis.ttl_figures import Figure
+from cachectl.model import Estimate, Page, State, Unavailable
 
 _RESIDENT_FIELDS = ("used_memory_rss", "used_memory")
 
@@ -156,6 +158,24 @@ def share_of_keys(
         return Measurement(name, round(100 * share.value, 3), f"{share.value:.1%} of the bytes")
     text = f"about {share.value:.1%} ({share.low:.1%}–{share.high:.1%}) of the bytes"
     return Measurement(name, round(100 * share.value, 3), text)
+
+
+def of_audit(audit: Audit) -> Measurement:
+    """Return how many keys violate the policy, and which rules the most."""
+    keys = figure_of(audit.violating)
+    by_rule = {one.rule.name: figure_of(one.violating) for one in audit.rules}
+    worst = sorted(by_rule.items(), key=lambda item: -item[1])[:3]
+    named = ", ".join(f"{name} {count:,.0f}" for name, count in worst if count)
+    about, interval = "", ""
+    if isinstance(audit.violating, Estimate) and audit.violating.low < audit.violating.high:
+        about, interval = "about ", f" ({audit.violating.low:,.0f}–{audit.violating.high:,.0f})"
+    text = f"{about}{keys:,.0f} keys{interval} violate the policy {audit.policy.name}"
+    return Measurement("ttl_violations", float(round(keys)), text + (f": {named}" if named else ""))
+
+
+def figure_of(figure: Figure) -> float:
+    """Return a figure, exact or estimated, as a number."""
+    return figure.value if isinstance(figure, Estimate) else float(figure)
 
 
 def _hit_ratio(result: Traffic) -> Measurement:

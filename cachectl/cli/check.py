@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from cachectl.errors import CannotConnectError, ConfigError, UsageError
 if TYPE_CHECKING:
     from cachectl.analysis.checks import Limits
     from cachectl.output.report import Report
+    from cachectl.policy import Policy
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -102,14 +104,15 @@ def check(
 
     app = context(ctx)
     output = output or _default(app)
-    limits = _limits(app, warn or (), critical or ())
+    rules = app.policy(policy)
+    limits = _limits(app, rules, warn or (), critical or ())
     asked = Asked(
         names=tuple(_named(name) for name in checks or ()),
         skipped=frozenset(_named(name) for name in skip or ()),
         limits=limits,
         seconds=_seconds(window, since_last),
         sample=sample,
-        policy=app.policy(policy),
+        policy=rules,
     )
     interruption = None
     try:
@@ -151,17 +154,17 @@ def _named(name: str) -> str:
 
 
 def _limits(
-    app: App, warn: list[str] | tuple[()], critical: list[str] | tuple[()]
+    app: App, policy: Policy | None, warn: Sequence[str], critical: Sequence[str]
 ) -> dict[str, Limits]:
-    """Return name → ranges: those of the profile, and those of the options before them."""
+    """Return name → ranges: of the policy, the profile before it, the options before both."""
     from cachectl.analysis.checks import Limits, problem_of
     from cachectl.cli.checking import ranges_of
     from cachectl.ranges import parse_range
 
     found = {}
-    for name, (low, high) in ranges_of(app.target.thresholds).items():
+    for name, (low, high) in ranges_of(app.target.thresholds, policy).items():
         if problem := problem_of(name):
-            raise ConfigError(f"thresholds.checks: {problem}", target=str(app.target.source or ""))
+            raise ConfigError(f"thresholds of the profile or the policy: {problem}")
         found[name] = Limits(parse_range(low) if low else None, parse_range(high) if high else None)
     for option, words in (("--warn", warn), ("--crit", critical)):
         for word in words:

@@ -14,7 +14,7 @@ from cachectl.errors import AuthenticationError, CachectlError, CannotConnectErr
 
 if TYPE_CHECKING:
     from cachectl.analysis.checks import Limits, Measurement
-    from cachectl.config.target import Thresholds
+    from cachectl.config.target import CheckRanges, Thresholds
     from cachectl.model import NodeSample, Unavailable, Verdict
     from cachectl.output.report import Report
     from cachectl.policy import Policy
@@ -42,25 +42,51 @@ class Asked:
     policy: Policy | None
 
 
-def ranges_of(thresholds: Thresholds) -> dict[str, tuple[str | None, str | None]]:
-    """Return name of a check → (warn, critical): what a profile says, in the checks' units."""
-    above = {
-        "latency": thresholds.latency_p99,
-        "memory": 100 * thresholds.memory,
-        "fragmentation": thresholds.fragmentation,
-        "evictions": thresholds.evicted_per_second,
-        "connected_clients": thresholds.connected_clients,
-        "blocked_clients": thresholds.blocked_clients,
-        "replication_lag": thresholds.replica_lag,
-    }
-    found: dict[str, tuple[str | None, str | None]] = {
-        "hit_ratio": (f"{_digits(100 * thresholds.hit_ratio)}:", None)
-    }
-    found |= {name: (_digits(most), None) for name, most in above.items() if most is not None}
-    for name, ranges in thresholds.checks.items():
-        warn, critical = found.get(name, (None, None))
-        found[name] = (ranges.warn or warn, ranges.critical or critical)
+def ranges_of(
+    thresholds: Thresholds, policy: Policy | None
+) -> dict[str, tuple[str | None, str | None]]:
+    """Return name of a check → (warn, critical): of the policy, and of the profile before it.
+
+    A plain threshold that is the default says nothing: the policy may know better.
+    """
+    found: dict[str, tuple[str | None, str | None]] = {}
+    if policy is not None:
+        found = {
+            f"share:{rule.name}": (_digits(100 * rule.max_memory_share), None)
+            for rule in policy.rules
+            if rule.max_memory_share is not None
+        }
+        found |= policy.thresholds
+    for given in (_plain(thresholds), thresholds.checks):
+        for name, ranges in given.items():
+            warn, critical = found.get(name, (None, None))
+            found[name] = (ranges.warn or warn, ranges.critical or critical)
     return found
+
+
+def _plain(thresholds: Thresholds) -> dict[str, CheckRanges]:
+    """Return the plain thresholds that are not the defaults, as ranges of the checks' units."""
+    from cachectl.config.target import CheckRanges, Thresholds
+
+    found = {}
+    for name, (field, scale, end) in _PLAIN.items():
+        value = getattr(thresholds, field)
+        if value is not None and value != getattr(Thresholds(), field):
+            found[name] = CheckRanges(_digits(scale * value) + end)
+    return found
+
+
+_PLAIN = {
+    "hit_ratio": ("hit_ratio", 100, ":"),
+    "latency": ("latency_p99", 1, ""),
+    "memory": ("memory", 100, ""),
+    "fragmentation": ("fragmentation", 1, ""),
+    "evictions": ("evicted_per_second", 1, ""),
+    "connected_clients": ("connected_clients", 1, ""),
+    "blocked_clients": ("blocked_clients", 1, ""),
+    "replication_lag": ("replica_lag", 1, ""),
+}
+"""Check → the plain threshold of a profile, what it is multiplied by, and how the range ends."""
 
 
 def _digits(value: float) -> str:
@@ -185,13 +211,14 @@ class _Look:
 
     def _names(self) -> list[str]:
         """Return the checks to report: those asked for, or those that make sense here."""
+        from cachectl.analysis.checks import OF_POLICY
         from cachectl.analysis.gauging import has_replication, persists
 
         asked = self._asked
         if asked.names:
             names = list(asked.names)
         else:
-            names = [*_ALWAYS, *asked.limits]
+            names = [*_ALWAYS, *asked.limits, *(OF_POLICY if asked.policy else ())]
             if any(map(has_replication, self.infos.values())):
                 names.append("replication_lag")
             if any(persists(info, self._saves.get(n)) for n, info in self.infos.items()):
@@ -288,9 +315,9 @@ class _Look:
         return Measurement(name, float(waiting), text)
 
     def _of_keys(self, names: list[str]) -> Iterator[Measurement]:
-        from cachectl.analysis.checks import kind_of
+        from cachectl.analysis.checks import OF_KEYS, kind_of
 
-        wanted = [name for name in names if kind_of(name) == "share"]
+        wanted = [name for name in names if kind_of(name) in OF_KEYS]
         if not wanted:
             return
         from cachectl.cli.checking_keys import measure_keys

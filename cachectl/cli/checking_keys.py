@@ -9,6 +9,7 @@ from cachectl.errors import CachectlError
 
 if TYPE_CHECKING:
     from cachectl.analysis.checks import Measurement
+    from cachectl.analysis.intervals import Stratum
     from cachectl.policy import Policy
     from cachectl.server.handle import Server
     from cachectl.server.sample import Sample
@@ -18,15 +19,25 @@ def measure_keys(
     server: Server, names: Sequence[str], policy: Policy | None, n: int
 ) -> Iterator[Measurement]:
     """Yield what a sample of about n keys says on each check."""
-    from cachectl.analysis.checks import Measurement, kind_of
+    from cachectl.analysis.checks import OF_POLICY, Measurement, kind_of
     from cachectl.model import Unavailable
     from cachectl.server.columns import Field
     from cachectl.server.sample import sample
     from cachectl.server.scan_types import ScanRequest
 
-    fields = frozenset({Field.TYPE, Field.TTL, Field.BYTES})
+    if policy is None and any(name in OF_POLICY for name in names):
+        remedy = "name one in the profile, or give --policy FILE"
+        for name in OF_POLICY:
+            gap = Unavailable(name, "there is no policy to hold keys against", remedy)
+            yield Measurement(name, None, gap.reason, gap=gap)
+        names = [name for name in names if name not in OF_POLICY]
+        if not names:
+            return
+    fields = {Field.TYPE, Field.TTL, Field.BYTES}
+    if policy is not None and any(rule.ttl.least for rule in policy.rules):
+        fields.add(Field.IDLE)
     try:
-        drawn = sample(server, n, ScanRequest(fields=fields))
+        drawn = sample(server, n, ScanRequest(fields=frozenset(fields)))
     except CachectlError as error:
         for name in names:
             gap = Unavailable(name, error.message, error.hint)
@@ -35,13 +46,35 @@ def measure_keys(
     for name in names:
         if kind_of(name) == "share":
             yield _share(name, drawn, policy)
+        elif policy is not None:
+            yield _ttl_violations(server, drawn, policy)
+
+
+def _ttl_violations(server: Server, drawn: Sample, policy: Policy) -> Measurement:
+    """Return how many keys violate the policy's rules on TTLs."""
+    from cachectl.analysis.checks import Measurement
+    from cachectl.analysis.gauging import of_audit
+    from cachectl.cli.ttl_auditing import audit_of_sample
+    from cachectl.model import Unavailable
+
+    try:
+        audit = audit_of_sample(server, policy, drawn.pages, _strata(drawn))
+    except CachectlError as error:
+        gap = Unavailable("ttl_violations", error.message, error.hint)
+        return Measurement("ttl_violations", None, gap.reason, gap=gap)
+    return of_audit(audit)
+
+
+def _strata(drawn: Sample) -> dict[str, Stratum]:
+    from cachectl.analysis.intervals import Stratum
+
+    return {node.node: Stratum(node.size, node.drawn) for node in drawn.nodes}
 
 
 def _share(name: str, drawn: Sample, policy: Policy | None) -> Measurement:
     """Return the share of the bytes that a pattern, or a rule of the policy, holds."""
     from cachectl.analysis.checks import Measurement, subject_of
     from cachectl.analysis.gauging import share_of_keys
-    from cachectl.analysis.intervals import Stratum
     from cachectl.model import Unavailable
 
     subject = subject_of(name).encode("utf-8", "surrogateescape")
@@ -49,8 +82,7 @@ def _share(name: str, drawn: Sample, policy: Policy | None) -> Measurement:
     if unsized:
         gap = Unavailable(name, unsized[0].reason, unsized[0].remedy, unsized[0].node)
         return Measurement(name, None, gap.reason, gap=gap)
-    strata = {node.node: Stratum(node.size, node.drawn) for node in drawn.nodes}
-    return share_of_keys(name, drawn.pages, strata, _Belongs(subject, policy))
+    return share_of_keys(name, drawn.pages, _strata(drawn), _Belongs(subject, policy))
 
 
 class _Belongs:

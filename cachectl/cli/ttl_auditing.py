@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,9 +10,11 @@ from cachectl.cli.memory_pass import ALL_KEYS, KeyPass, Work, notes_of
 from cachectl.cli.ttl_pages import with_ttls
 
 if TYPE_CHECKING:
+    from cachectl.analysis.intervals import Stratum
     from cachectl.analysis.ttl_audit import Audit, TtlAudit
     from cachectl.model import Page
     from cachectl.policy import Policy
+    from cachectl.server.connect import Server
     from cachectl.server.fieldttl import FieldTtls
     from cachectl.views.ttl_audit import Audited
 
@@ -85,10 +87,28 @@ class Auditing:
         return replace(page, ttls=ttls), partly
 
 
+def audit_of_sample(
+    server: Server, policy: Policy, pages: Sequence[Page], strata: Mapping[str, Stratum]
+) -> Audit:
+    """Return what keys that are drawn already say of all. Raises PermissionDeniedError."""
+    from cachectl.analysis.ttl_audit import TtlAudit
+    from cachectl.server.fieldttl import FieldTtls
+
+    with FieldTtls(server) as fields:
+        auditing = Auditing(TtlAudit(policy), fields if fields.any else None)
+        return _of_pages(auditing, pages, strata, policy)
+
+
 def _estimated(auditing: Auditing, done: KeyPass, policy: Policy) -> Audit:
+    assert done.drawn is not None  # noqa: S101 - as the caller has seen
+    return _of_pages(auditing, done.drawn.pages, done.strata, policy)
+
+
+def _of_pages(
+    auditing: Auditing, pages: Sequence[Page], strata: Mapping[str, Stratum], policy: Policy
+) -> Audit:
     from cachectl.analysis.ttl_audit import audit_sample
 
-    assert done.drawn is not None  # noqa: S101 - as the caller has seen
-    judged = [auditing.judged(page) for page in done.drawn.pages]
+    judged = [auditing.judged(page) for page in pages]
     partly = {number: found for number, (_, found) in enumerate(judged)}
-    return audit_sample([page for page, _ in judged], done.strata, policy, partly)
+    return audit_sample([page for page, _ in judged], strata, policy, partly)

@@ -152,3 +152,10 @@ NodeAddress = Annotated[
     str, AfterValidator(_address), _schema("host, host:port or [IPv6]:port", "string")
 ]
 HostName = Annotated[str, AfterValidator(_host), _schema("Host name or IP address", "string")]
+
+
+class RangesSection(Section):
+    """When one check warns, and when it is critical."""
+
+    warn: RangeText | None = None
+    critical: RangeText | None = None

@@ -64,6 +64,10 @@ class _Reader:
             name=written.name or name or (self.path.stem if self.path else ""),
             rules=rules,
             tiers=tuple(tiers.values()),
+            thresholds={
+                name: (ranges.warn, ranges.critical)
+                for name, ranges in (written.thresholds or {}).items()
+            },
             description=written.description or "",
             source=self.path,
         )

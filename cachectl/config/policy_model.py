@@ -9,7 +9,15 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from cachectl.config.fields import FieldError, PositiveDuration, Ratio, Section, Size, Text
+from cachectl.config.fields import (
+    FieldError,
+    PositiveDuration,
+    RangesSection,
+    Ratio,
+    Section,
+    Size,
+    Text,
+)
 from cachectl.config.json_schema import file_schema
 from cachectl.keypatterns import PatternError, compiled
 from cachectl.policy import Expiry, HashTag, Layer, Presence, ValueFormat, allowed_bytes
@@ -147,6 +155,9 @@ class PolicyFile(Section):
     )
     tiers: dict[Name, TierSection] | None = Field(
         None, description="Further ranges of TTLs, or other limits for high, medium and low"
+    )
+    thresholds: dict[Name, RangesSection] | None = Field(
+        None, description="Ranges of checks of `cachectl check`"
     )
     rules: list[RuleSection] = Field(description="The first rule that a key fits wins")
 

@@ -18,7 +18,7 @@ from cachectl.config.fields import (
     Percent,
     PositiveCount,
     PositiveDuration,
-    RangeText,
+    RangesSection,
     Ratio,
     Section,
     Size,
@@ -109,13 +109,6 @@ class LimitsSection(Section):
     max_keys: Count | None = Field(None, description="Keys that one run may remove or change")
     max_percent: Percent | None = Field(None, description="The same as a share of all keys")
     max_archive: Size | None = Field(None, description="Bytes of one run's archive")
-
-
-class RangesSection(Section):
-    """When one check warns, and when it is critical."""
-
-    warn: RangeText | None = None
-    critical: RangeText | None = None
 
 
 class ThresholdsSection(Section):

@@ -18,6 +18,8 @@ from topologies import TestCluster, wait_until
 
 FAST = ("--since-last", "--skip", "latency")
 """No window and no probe: what changed since the last call."""
+AS_LONG_AS_IT_TAKES = ("--warn", "latency=60")
+"""For a machine that has other things to do."""
 
 
 def check(server: TestServer, *words: str, **options: Any) -> Outcome:
@@ -38,7 +40,7 @@ def lookups(server: TestServer, hits: int, misses: int) -> None:
 
 
 def test_a_quiet_server_is_ok_in_one_line_with_performance_data(server: TestServer) -> None:
-    done = check(server, "--window", "1s").check(0)
+    done = check(server, "--window", "1s", *AS_LONG_AS_IT_TAKES).check(0)
     first = done.stdout.splitlines()[0]
     assert first.startswith("CACHE OK - ")
     assert "'hit_ratio'=U;80:;;0;100 'latency'=" in first
@@ -333,7 +335,7 @@ def test_textfile_is_whole_readable_and_written_in_one_step(
 
 
 def test_own_probes_are_not_taken_for_strangers(valkey: TestServer) -> None:
-    done = check(valkey, "-w", "1s", "-o", "plain").check(0)
+    done = check(valkey, "-w", "1s", "-o", "plain", *AS_LONG_AS_IT_TAKES).check(0)
     assert "not of this machine" not in done.stderr
 
 
@@ -370,3 +372,74 @@ def test_on_a_terminal_it_is_a_table_that_fits(valkey: TestServer) -> None:
         text = screen.text
     assert "hit_ratio" in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+# --- With a policy ----------------------------------------------------------------------------
+
+POLICY = """
+version: 1
+thresholds:
+  keys: {critical: "1:"}
+  hit_ratio: {warn: "55:"}
+rules:
+  - {name: sessions, match: "session:{id}", ttl: {min: 5m, max: 1h}, max_memory_share: 90%}
+  - {name: jobs, match: "job:*", ttl: forbidden}
+"""
+
+
+@pytest.fixture
+def policy(isolated_home: Path) -> Path:
+    file = isolated_home / "policy.yaml"
+    file.write_text(POLICY)
+    return file
+
+
+def planted(server: TestServer, *, good: int, endless: int, long: int, unexpected: int) -> None:
+    pipe = server.admin.pipeline(transaction=False)
+    for number in range(good + endless + long):
+        ttl = 1800 if number < good else 86400 if number >= good + endless else None
+        pipe.set(f"session:{number}", "x" * 30, ex=ttl)
+    for number in range(unexpected):
+        pipe.set(f"job:{number}", "x", ex=600)
+    pipe.execute()
+
+
+def test_ttl_violations_are_counted_exactly(server: TestServer, policy: Path) -> None:
+    planted(server, good=200, endless=7, long=5, unexpected=3)
+    words = ("--policy", str(policy), *FAST, "-o", "json")
+    done = check(server, *words).check(1)
+    found = {one["check"]: one for one in done.json["checks"]}
+    assert found["ttl_violations"]["value"] == 15
+    assert ": sessions 12, jobs 3" in found["ttl_violations"]["text"]
+    assert (found["share:sessions"]["warn"], found["share:sessions"]["state"]) == ("90", "WARNING")
+    assert found["keys"]["critical"] == "1:"
+    assert found["hit_ratio"]["warn"] == "55:"
+    check(server, "ttl_violations", *words, "--warn", "ttl_violations=15").check(0)
+
+
+def test_ttl_violations_of_a_sample_are_estimated(valkey: TestServer, policy: Path) -> None:
+    planted(valkey, good=8000, endless=2000, long=0, unexpected=0)
+    words = ("ttl_violations", "--policy", str(policy), "--since-last", "--sample", "1000")
+    (found,) = check(valkey, *words, "-o", "json").check(1).json["checks"]
+    assert found["text"].startswith("about ")
+    assert 1200 < found["value"] < 2800
+
+
+def test_a_check_of_the_policy_without_one_is_unknown(valkey: TestServer) -> None:
+    done = check(valkey, "ttl_violations", "--since-last").check(3)
+    assert "there is no policy" in done.stdout
+
+
+def test_the_profile_goes_before_the_policy(
+    valkey: TestServer, policy: Path, isolated_home: Path
+) -> None:
+    profile = isolated_home / "p.yaml"
+    profile.write_text(
+        f"url: {valkey.url}\npolicy: {policy}\n"
+        "thresholds: {hit_ratio: 70%, checks: {keys: {critical: '0:'}}}\n"
+    )
+    done = cachectl("-p", profile, "check", *FAST, "-o", "json").check(0)
+    found = {one["check"]: one for one in done.json["checks"]}
+    assert (found["hit_ratio"]["warn"], found["keys"]["critical"]) == ("70:", "0:")
+    policy.write_text(POLICY.replace("keys: {critical", "hits: {critical"))
+    assert "no check called 'hits'" in cachectl("-p", profile, "check").check(3).stdout
