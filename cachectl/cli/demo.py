@@ -25,6 +25,7 @@ NEXT = (
     ("keys list --no-ttl --limit 9", "what never expires"),
     ("keys list --idle-over 20d --limit 9", "what nobody reads"),
     ("keys show positions:all", "the giant hash"),
+    ("doctor", "what to mend first, and how"),
     ("profiles check {profile}", "what works here"),
 )
 """What to try next: words after `cachectl -p PROFILE`, and why."""

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 app = typer.Typer(rich_markup_mode=None)
 
 DEFAULT_WINDOW = 3.0
-SAMPLE = 50_000
-"""Keys: of twice as many all are read, which takes seconds."""
 
 
 @app.command()
@@ -35,8 +33,16 @@ def doctor(
         ),
     ] = None,
     sample: Annotated[
-        int, typer.Option("--sample", min=100, max=200_000, help="Keys to look at")
-    ] = SAMPLE,
+        int | None,
+        typer.Option(
+            "--sample",
+            min=100,
+            max=200_000,
+            metavar="N",
+            help="Keys to look at [default: all up to 200000, else 20000 of them]",
+            show_default=False,
+        ),
+    ] = None,
     suppressions: Annotated[
         Path | None,
         typer.Option(
@@ -46,14 +52,16 @@ def doctor(
             show_default=False,
         ),
     ] = None,
+    policy: options.PolicyFile = None,
     fail_on: options.Fail = options.FailOn.NONE,
     output: options.Output = None,
 ) -> None:
     """Say whether this cache is healthy, what to mend first, and how.
 
-    Settings, security, traffic, clients, and the design of the keys, on one page. Looking changes
-    nothing. What is known and accepted can be suppressed for a while, in the profile
-    (`suppressions`) or a file: id, reason, the last day, and what it is about.
+    Settings, security, traffic, clients, the design of the keys, and their TTLs by the policy if
+    there is one, on one page. Looking changes nothing. What is known and accepted can be suppressed
+    for a while, in the profile (`suppressions`) or a file: id, reason, the last day, and what it is
+    about.
 
     Examples:
 
@@ -72,8 +80,9 @@ def doctor(
     app = context(ctx)
     seconds = DEFAULT_WINDOW if window is None else measuring.waited_window_of(window)
     accepted = _accepted(app, suppressions)
+    rules = app.policy(policy)
     with app.server() as server:
-        look = Examination(app, server, seconds, sample)
+        look = Examination(app, server, seconds, sample, rules)
         facts = look.facts()
         report = doctor_report(
             examine(facts, accepted, today=_today(app)),

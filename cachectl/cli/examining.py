@@ -15,11 +15,16 @@ if TYPE_CHECKING:
     from cachectl.analysis.doctor.names import Names
     from cachectl.analysis.intervals import Stratum
     from cachectl.model import Finding, Unavailable, UserRights
+    from cachectl.policy import Policy
     from cachectl.server.connect import Server
     from cachectl.server.latency import Probe
     from cachectl.server.node import Node
     from cachectl.server.sample import Sample
 
+ALL = 200_000
+"""Keys that are all looked at: a single giant among them is found."""
+MANY = 20_000
+"""Keys that are drawn where there are more."""
 _OF_OURS = frozenset({"stats.busy_client"})
 """What says something about this machine, and nothing about the cache."""
 
@@ -27,11 +32,19 @@ _OF_OURS = frozenset({"stats.busy_client"})
 class Examination:
     """One look at a server. Afterwards: what was measured, and whether parts are missing."""
 
-    def __init__(self, app: App, server: Server, seconds: float, sample: int) -> None:
+    def __init__(
+        self,
+        app: App,
+        server: Server,
+        seconds: float,
+        sample: int | None,
+        policy: Policy | None = None,
+    ) -> None:
         self._app = app
+        self._policy = policy
         self._server = server
         self._seconds = seconds
-        self._sample_size = sample
+        self._wanted = sample
         self._missing: dict[Part, Unavailable] = {}
         self._reported: dict[str, Sequence[Finding]] = {}
         self.measured: measuring.Measured | None = None
@@ -90,7 +103,9 @@ class Examination:
         """Watch for the window, and take the findings of what was measured in it."""
         from cachectl.analysis import commandmix, traffic
         from cachectl.analysis.doctor.facts import Part
+        from cachectl.analysis.memory_settings import settings_findings
         from cachectl.cli.measuring_latency import probing
+        from cachectl.model import MemorySample
 
         with probing(self._server) as probes:
             try:
@@ -112,6 +127,11 @@ class Examination:
             return
         result, kinds = self.measured.result, self.measured.kinds
         limits = measuring.limits_of(self._app)
+        self._reported["memory"] = [
+            finding
+            for sample in self.measured.samples
+            for finding in settings_findings(MemorySample(sample.node, sample.info))
+        ]
         self._reported["stats"] = traffic.findings(result, limits)
         self._reported["commands"] = commandmix.findings(commandmix.command_mix(result, kinds))
 
@@ -228,22 +248,55 @@ class Examination:
         from cachectl.server.sample import sample
         from cachectl.server.scan_types import ScanRequest
 
-        fields = frozenset({Field.TYPE, Field.TTL, Field.BYTES})
+        fields = frozenset({Field.TYPE, Field.TTL, Field.BYTES, Field.IDLE})
         try:
             with self._app.progress("looking at keys"):
-                drawn = sample(self._server, self._sample_size, ScanRequest(fields=fields))
+                drawn = sample(self._server, self._sample_size(), ScanRequest(fields=fields))
         except CachectlError as error:
-            for part in (Part.KEYS, Part.TTLS, Part.SIZES):
+            for part in (Part.KEYS, Part.TTLS, Part.SIZES, Part.IDLE):
                 self._miss(part, error.message, error.hint)
             return None, ()
         self.drawn = drawn
         for gap in drawn.unavailable:
-            for part, what in ((Part.TTLS, "ttl"), (Part.SIZES, "bytes")):
-                if gap.what == what:
-                    self._miss(part, gap.reason, gap.remedy)
-        self._reported["giants"] = _giants(drawn)
+            if gap.what in _PARTS:
+                self._miss(Part(_PARTS[gap.what]), gap.reason, gap.remedy)
         strata = {node.node: Stratum(node.size, node.drawn) for node in drawn.nodes}
+        self._reported["giants"] = _giants(drawn)
+        self._reported["cold"] = _cold(drawn, strata)
+        self._audit(drawn, strata)
         return names_of(drawn.pages, strata), _groups(drawn, strata)
+
+    def _sample_size(self) -> int:
+        if self._wanted is not None:
+            return self._wanted
+        keys = sum(node.facts.keys or 0 for node in self._server.primaries)
+        return ALL if keys <= ALL else MANY
+
+    def _audit(self, drawn: Sample, strata: Mapping[str, Stratum]) -> None:
+        """Hold the keys against the policy, where there is one."""
+        from cachectl.analysis.doctor.facts import Part
+        from cachectl.cli.ttl_auditing import audit_of_sample
+        from cachectl.views.ttl_audit import Remedies, findings
+
+        if self._policy is None or Part.TTLS in self._missing:
+            return
+        audit = audit_of_sample(self._server, self._policy, drawn.pages, strata)
+        self._reported["ttl"] = list(findings(audit, Remedies(self._app.words)))
+
+
+_PARTS = {"ttl": "TTLs of keys", "bytes": "sizes of keys", "idle": "idle times of keys"}
+"""What a scan calls a column that it can't have → the part of the facts."""
+
+
+def _cold(drawn: Sample, strata: Mapping[str, Stratum]) -> list[Finding]:
+    from cachectl.analysis.cold import ColdKeys, cold_findings, cold_of_sample
+
+    if not drawn.exact:
+        return cold_findings(cold_of_sample(drawn.pages, strata))
+    cold = ColdKeys()
+    for page in drawn.pages:
+        cold.add(page)
+    return cold_findings(cold.result())
 
 
 def _giants(drawn: Sample) -> list[Finding]:
@@ -259,17 +312,20 @@ def _giants(drawn: Sample) -> list[Finding]:
 
 def _groups(drawn: Sample, strata: Mapping[str, Stratum]) -> list[Group]:
     from cachectl.analysis.doctor.facts import Group
+    from cachectl.analysis.gauging import figure_of
+    from cachectl.analysis.keyspace import summarise
     from cachectl.analysis.sampling import summarise_sample
 
-    summary = summarise_sample(drawn.pages, strata)
+    exact = drawn.exact
+    found = summarise(drawn.pages) if exact else summarise_sample(drawn.pages, strata)
     return [
         Group(
             one.namespace,
-            one.keys.value,
-            one.no_ttl.value,
-            None if one.bytes is None else one.bytes.value,
+            figure_of(one.keys),
+            figure_of(one.no_ttl),
+            None if one.bytes is None else figure_of(one.bytes),
         )
-        for one in summary.namespaces
+        for one in found.namespaces
         if one.no_ttl is not None
     ]
 

@@ -94,9 +94,14 @@ def audit_of_sample(
     from cachectl.analysis.ttl_audit import TtlAudit
     from cachectl.server.fieldttl import FieldTtls
 
+    audit = TtlAudit(policy)
     with FieldTtls(server) as fields:
-        auditing = Auditing(TtlAudit(policy), fields if fields.any else None)
-        return _of_pages(auditing, pages, strata, policy)
+        auditing = Auditing(audit, fields if fields.any else None)
+        if any(one.drawn < one.size for one in strata.values()):
+            return _of_pages(auditing, pages, strata, policy)
+        for page in pages:
+            auditing.add(page)
+        return audit.result()
 
 
 def _estimated(auditing: Auditing, done: KeyPass, policy: Policy) -> Audit:

@@ -119,7 +119,7 @@ def audit_report(
         server=server,
         main="violations",
         partial=not done.facts.complete,
-        findings=[*_findings(audit, remedies)],
+        findings=[*findings(audit, remedies)],
         unavailable=done.unavailable,
         notes=[*_notes(done, limit)],
     )
@@ -231,7 +231,7 @@ def _rules(audit: Audit) -> Iterator[Block]:
     yield Table("rules", RULES, [row(one) for one in audit.rules], title="Rules")
 
 
-def _findings(audit: Audit, remedies: Remedies) -> Iterator[Finding]:
+def findings(audit: Audit, remedies: Remedies) -> Iterator[Finding]:
     """Yield a finding for each rule and kind, the worst first, and one for keys without a rule."""
 
     def order(one: Violation) -> tuple[int, str]:

@@ -22,7 +22,7 @@ DOCTOR = (
     "+scan",
     "+type",
     "+pttl",
-    "+memory|usage",
+    *("+memory|usage", "+object|idletime"),
 )
 SEES = ("+config|get", "+acl|getuser", "+acl|dryrun", "+acl|whoami", "+command|info")
 LOGS = ("+slowlog|get", "+commandlog|get", "+latency", "+client|list", "+time", "+role")
@@ -76,7 +76,9 @@ def test_a_quiet_healthy_server_has_no_findings(
     assert done.json["findings"] == []
     assert done.json["unavailable"] == []
     assert done.json["verdict"] == "healthy"
-    assert set(results(done).values()) == {"well"}
+    found = results(done)
+    assert found.pop("ttl") == "covered"  # there is no policy
+    assert set(found.values()) == {"well"}
     text = cachectl(*words, "-o", "table", env=env).check(0).stdout
     assert "healthy: nothing to mend" in text
     assert max(map(len, text.splitlines())) <= 80
@@ -155,6 +157,37 @@ def test_versions_with_known_flaws_and_all_formats(server: TestServer) -> None:
     assert "unknown" not in results(done).values()
 
 
+@pytest.mark.parametrize(
+    ("settings", "finding"),
+    [
+        ((), "memory.maxmemory_unset"),
+        (("--maxmemory", "100000gb"), "memory.maxmemory_above_machine"),
+        (
+            ("--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru"),
+            "memory.volatile_without_ttl",
+        ),
+    ],
+)
+def test_memory_settings(
+    start_server: Callable[..., TestServer], settings: tuple[str, ...], finding: str
+) -> None:
+    server = start_server("redis-7.0", *settings)
+    fill(server, ttl=0)
+    assert finding in ids(doctor(server, "-o", "json").check(0))
+
+
+def test_ttls_against_a_policy(valkey: TestServer, isolated_home: Path) -> None:
+    fill(valkey)
+    policy = isolated_home / "policy.yaml"
+    policy.write_text(
+        "version: 1\nrules:\n  - {name: sessions, match: 'session:{id}', ttl: {max: 1m}}\n"
+    )
+    done = doctor(valkey, "--policy", str(policy), "-o", "json").check(0)
+    (finding,) = [one for one in done.json["findings"] if one["id"] == "ttl.too-long"]
+    assert finding["title"].startswith("500 keys")
+    assert results(done)["ttl"] == "found"
+
+
 def test_replicas(start_server: Callable[..., TestServer], isolated_home: Path) -> None:
     limit = "replica 0 0 0"
     primary = start_server("valkey-9.1", "--client-output-buffer-limit", limit)
@@ -205,7 +238,8 @@ def test_a_default_user_with_a_password_and_a_login_that_may_do_much(
     profile, env = as_doctor(valkey, *DOCTOR, *SEES, *LOGS, "+flushall", "+keys")
     valkey.require_password("for-all")
     done = cachectl("-p", profile, "doctor", *QUICK, "-o", "json", env=env).check(0)
-    assert {"security.default_user", "security.dangerous_commands"} == ids(done).keys()
+    expected = {"security.default_user", "security.dangerous_commands", "memory.maxmemory_unset"}
+    assert ids(done).keys() == expected
     (dangerous,) = [one for one in done.json["findings"] if "dangerous" in one["id"]]
     assert "FLUSHALL" in dangerous["evidence"]
     assert "KEYS" in dangerous["evidence"]
@@ -335,5 +369,6 @@ def test_the_demos_faults_are_found() -> None:
         done = cachectl("-p", "demo", "doctor", *QUICK, "-o", "json", timeout=60).check(0)
     found = {(one["id"], one["subject"]) for one in done.json["findings"]}
     lost = {str(about).partition(":")[0] for name, about in found if name == "keys.without_ttl"}
-    assert lost == {"strategy"}
+    assert "strategy" in lost
+    assert ("memory.cold", "research:note:{uuid}") in found
     assert ("security.no_password", None) in found

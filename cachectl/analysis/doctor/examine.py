@@ -16,7 +16,7 @@ from cachectl.model import Finding, Severity, State, Suppression, Verdict
 class Looked:
     """One rule and what came of it.
 
-    result: well, found, suppressed, covered (another rule says it) or unknown; reason: why.
+    result: well, found, suppressed, covered (by another rule, or by none) or unknown; reason: why.
     """
 
     rule: Rule
@@ -53,7 +53,12 @@ def _reported(name: str, well: str, needs: tuple[Part, ...]) -> Rule:
     return Rule(name, well, needs, lambda facts: facts.reported.get(name, ()))
 
 
+def _against_the_policy(facts: Facts) -> Iterable[Finding] | Covered:
+    return facts.reported.get("ttl", Covered("there is no policy; cachectl policy init writes one"))
+
+
 RULES: tuple[Rule, ...] = (
+    _reported("memory", "memory has a limit that fits the machine and the policy", (Part.INFO,)),
     *security.RULES,
     *configuration.RULES,
     _reported("stats", "hits, evictions and errors are as they should be", (Part.TRAFFIC,)),
@@ -63,6 +68,8 @@ RULES: tuple[Rule, ...] = (
     _reported("clients", "clients behave", (Part.CLIENTS,)),
     _reported("giants", "no giant keys", (Part.SIZES,)),
     *keydesign.RULES,
+    _reported("cold", "no namespace lies unused", (Part.IDLE, Part.SIZES)),
+    Rule("ttl", "TTLs are as the policy wants them", (Part.TTLS,), _against_the_policy),
 )
 """In the order of the page; the order of findings is that of their severity."""
 
@@ -79,13 +86,13 @@ def examine(facts: Facts, suppressions: Sequence[Suppression] = (), *, today: da
             continue
         answer = rule.find(facts)
         if isinstance(answer, Covered):
-            covered[rule.id] = answer.by
+            covered[rule.id] = answer.reason
         found[rule.id] = [] if isinstance(answer, Covered) else list(answer)
     everything = _once(finding for findings in found.values() for finding in findings)
     told, suppressed = apart(everything, suppressions, today)
     hidden = {id(one.finding) for one in suppressed}
     looked = [
-        Looked(rule, "covered", reason=f"see {covered[rule.id]}")
+        Looked(rule, "covered", reason=covered[rule.id])
         if rule.id in covered
         else _looked(rule, found.get(rule.id), reasons.get(rule.id, ""), hidden)
         for rule in RULES

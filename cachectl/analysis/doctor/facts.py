@@ -25,6 +25,7 @@ class Part(StrEnum):
     KEYS = "the keys"
     TTLS = "TTLs of keys"
     SIZES = "sizes of keys"
+    IDLE = "idle times of keys"
 
 
 SETTINGS = (
@@ -99,9 +100,9 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Covered:
-    """In place of findings: nothing is well here, but another rule says it already."""
+    """In place of findings: there is nothing to say here, neither well nor ill, and why."""
 
-    by: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,8 @@ FEW = 20
 FORGOTTEN = 0.01
 """The share of all keys that a namespace without TTLs must have."""
 MOSTLY = 0.5
+NAMED = 4
+"""Namespaces that are told one by one."""
 TAGGED = 0.25
 """The share of all keys that one hash tag may bring together."""
 
@@ -86,20 +88,32 @@ def without_ttl(facts: Facts) -> Iterable[Finding]:
     whole = sum(group.keys for group in groups)
     if not whole or sum(group.no_ttl for group in groups) > MOSTLY * whole:
         return  # a store, or a cache that leaves everything to eviction
-    for group in groups:
-        share = group.no_ttl / group.keys if group.keys else 0.0
-        if group.keys < FEW or group.no_ttl < FORGOTTEN * whole or share < SHARE:
-            continue
+    forgotten = [
+        group
+        for group in groups
+        if group.keys >= FEW
+        and group.no_ttl >= FORGOTTEN * whole
+        and group.no_ttl >= SHARE * group.keys
+    ]
+    for group in sorted(forgotten, key=lambda one: -one.no_ttl)[:NAMED]:
+        share = group.no_ttl / group.keys
         some = "no key" if share > 0.999 else f"{1 - share:.0%} of the keys"
-        pattern = glob_of(group.namespace)
         yield Finding(
             "keys.without_ttl",
             _WARNING,
             f"{some} of this namespace has a TTL, where others have one",
             f"{group.no_ttl:,.0f} of {group.keys:,.0f} keys without one"
             + (f", {group.bytes:,.0f} bytes in all" if group.bytes is not None else ""),
-            f"cachectl keys list {pattern} --no-ttl shows them; set a TTL where they are written",
+            f"cachectl keys list {glob_of(group.namespace)} --no-ttl shows them; "
+            "set a TTL where they are written",
             group.namespace.decode("utf-8", "surrogateescape"),
+        )
+    if len(forgotten) > NAMED:
+        yield Finding(
+            "keys.without_ttl",
+            _WARNING,
+            f"{len(forgotten) - NAMED:,} more namespaces lack TTLs where others have one",
+            remedy="cachectl scan --sort no-ttl shows all of them",
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -13,7 +14,8 @@ LONG = 128
 """Bytes from which on a name is long: it is kept in memory, and sent with every command."""
 SHORT = 8
 """Names below need no parts."""
-_SEPARATED = frozenset(SEPARATORS + b".-_")
+_SEPARATOR = re.compile(rb"[" + re.escape(SEPARATORS + b".-_") + rb"]").search
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]").search
 
 
 @dataclass(slots=True)
@@ -59,7 +61,7 @@ def _look(found: Names, key: bytes, weight: float) -> None:
         found.long_bytes += weight * length
         if length > len(found.longest):
             found.longest = key
-    if length >= SHORT and _SEPARATED.isdisjoint(key):
+    if length >= SHORT and not _SEPARATOR(key):
         found.unseparated += weight
         found.examples.setdefault("unseparated", key)
     if is_binary(key):
@@ -71,7 +73,7 @@ def _look(found: Names, key: bytes, weight: float) -> None:
 
 def is_binary(key: bytes) -> bool:
     """Whether a name is not text: not UTF-8, or with control characters."""
-    if any(byte < 32 or byte == 127 for byte in key):
+    if _CONTROL(key):
         return True
     if key.isascii():
         return False

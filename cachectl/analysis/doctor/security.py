@@ -74,7 +74,7 @@ def default_user(facts: Facts) -> Iterable[Finding] | Covered:
     if user is None or not user.is_all_powerful:
         return []
     if facts.open_door:
-        return Covered("security.no_password")
+        return Covered("see security.no_password")
     return [
         Finding(
             "security.default_user",
@@ -92,10 +92,10 @@ def dangerous_commands(facts: Facts) -> Iterable[Finding] | Covered:
     if not facts.dangerous:
         return []
     if facts.open_door:
-        return Covered("security.no_password")
+        return Covered("see security.no_password")
     default = facts.default_user
     if facts.user == "default" and default is not None and default.is_all_powerful:
-        return Covered("security.default_user")
+        return Covered("see security.default_user")
     return [
         Finding(
             "security.dangerous_commands",
