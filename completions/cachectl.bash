@@ -172,8 +172,8 @@ _cachectl_command() {
         valued='' ;;
     doctor)
         commands=''
-        options='--window -w --sample --suppressions --fail-on --output -o -h --help'
-        valued='--window -w --sample --suppressions --fail-on --output -o' ;;
+        options='--window -w --sample --suppressions --policy --fail-on --output -o -h --help'
+        valued='--window -w --sample --suppressions --policy --fail-on --output -o' ;;
     check)
         commands=''
         options='--warn --crit --skip --window -w --since-last --sample --policy --textfile --output -o -h --help'
@@ -312,6 +312,7 @@ _cachectl_value() {
     'warm check --output'|'warm check -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
     'warm check #'1) what=files ;;
     'doctor --suppressions') what=files ;;
+    'doctor --policy') what=files ;;
     'doctor --fail-on') what=choices choices='none info warning critical' ;;
     'doctor --output'|'doctor -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
     'check --policy') what=files ;;

@@ -122,7 +122,7 @@ function __cachectl_options
         case 'warm schema'
             printf '%s\t%s\n' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'doctor'
-            printf '%s\t%s\n' '--window' 'How long to watch its traffic: 3s, 1m [default: 3s]' '-w' 'How long to watch its traffic: 3s, 1m [default: 3s]' '--sample' 'Keys to look at' '--suppressions' 'Findings that are accepted, besides those in the profile' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+            printf '%s\t%s\n' '--window' 'How long to watch its traffic: 3s, 1m [default: 3s]' '-w' 'How long to watch its traffic: 3s, 1m [default: 3s]' '--sample' 'Keys to look at [default: all up to 200000, else 20000 of them]' '--suppressions' 'Findings that are accepted, besides those in the profile' '--policy' 'Policy file [default: the profile\'s `policy`]' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'check'
             printf '%s\t%s\n' '--warn' 'Outside of the range it is WARNING: hit_ratio=90:' '--crit' 'Outside of the range it is CRITICAL: latency=0.5' '--skip' 'Leave a check out' '--window' 'How long to watch for rates and latency: 5s, 1m [default: 5s]' '-w' 'How long to watch for rates and latency: 5s, 1m [default: 5s]' '--since-last' 'Compare with what the last call saved; wait for nothing' '--sample' 'Keys to look at, for checks of keys' '--policy' 'Policy file [default: the profile\'s `policy`]' '--textfile' 'Write metrics of Prometheus to this file besides, in one step' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, nagios on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, nagios on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'ttl'
@@ -219,7 +219,7 @@ function __cachectl_valued
         case 'warm check'
             printf '%s\n' --set --allow-path --allow-network --fail-on --output -o
         case 'doctor'
-            printf '%s\n' --window -w --sample --suppressions --fail-on --output -o
+            printf '%s\n' --window -w --sample --suppressions --policy --fail-on --output -o
         case 'check'
             printf '%s\n' --warn --crit --skip --window -w --sample --policy --textfile --output -o
         case 'ttl audit'
@@ -407,6 +407,8 @@ function __cachectl_value
         case 'warm check #1'
             __cachectl_files
         case 'doctor --suppressions'
+            __cachectl_files
+        case 'doctor --policy'
             __cachectl_files
         case 'doctor --fail-on'
             printf '%s\n' none info warning critical

@@ -55,7 +55,7 @@ def test_once_loads_a_hundred_thousand_keys_shows_them_and_ends(world: dict[str,
     for fault in Dataset(100_000, 1, 0).planted:
         assert fault.name in done.stderr
         assert fault.namespace in done.stderr
-    assert done.stderr.count("cachectl -p demo ") == len(NEXT) == 5
+    assert done.stderr.count("cachectl -p demo ") == len(NEXT) == 6
     assert "Ctrl-C" not in done.stderr
     assert max(map(len, done.stderr.splitlines())) <= 80
 
