@@ -104,8 +104,8 @@ _cachectl_command() {
         valued=--every ;;
     memory)
         commands='keys cold advise'
-        options='--keys --no-keys --by --depth --sample --full --limit --pace --rate --fail-on --output -o -h --help'
-        valued='--by --depth --sample --limit --pace --rate --fail-on --output -o' ;;
+        options='--keys --no-keys --by --depth --policy --sample --full --limit --pace --rate --fail-on --output -o -h --help'
+        valued='--by --depth --policy --sample --limit --pace --rate --fail-on --output -o' ;;
     'memory keys')
         commands=''
         options='--per-namespace --elements --no-elements --by --depth --sample --limit --pace --rate --fail-on --output -o -h --help'
@@ -269,6 +269,7 @@ _cachectl_value() {
     'stats events --fail-on') what=choices choices='none info warning critical' ;;
     'stats events --output'|'stats events -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
     'memory --by') what=choices choices='template prefix' ;;
+    'memory --policy') what=files ;;
     'memory --pace') what=choices choices='gentle normal flat-out' ;;
     'memory --fail-on') what=choices choices='none info warning critical' ;;
     'memory --output'|'memory -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;

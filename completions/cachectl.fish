@@ -88,7 +88,7 @@ function __cachectl_options
         case 'top'
             printf '%s\t%s\n' '--every' 'How often to look: 500ms, 5s [default: 1s]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'memory'
-            printf '%s\t%s\n' '--keys' 'Read keys: namespaces, types, sizes' '--no-keys' 'Read keys: namespaces, types, sizes' '--by' 'Group keys by' '--depth' 'Levels of names to tell apart' '--sample' 'Answer from N keys drawn at random, with 95 % intervals' '--full' 'Read all keys, however long it takes [default: within 30 s]' '--limit' 'At most this many rows' '--pace' 'How hard to work on the server [default: gentle on production, else normal]' '--rate' 'At most this many keys a second' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+            printf '%s\t%s\n' '--keys' 'Read keys: namespaces, types, sizes' '--no-keys' 'Read keys: namespaces, types, sizes' '--by' 'Group keys by' '--depth' 'Levels of names to tell apart' '--policy' 'Policy file [default: the profile\'s `policy`]' '--sample' 'Answer from N keys drawn at random, with 95 % intervals' '--full' 'Read all keys, however long it takes [default: within 30 s]' '--limit' 'At most this many rows' '--pace' 'How hard to work on the server [default: gentle on production, else normal]' '--rate' 'At most this many keys a second' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'memory keys'
             printf '%s\t%s\n' '--per-namespace' 'Also so many of each namespace' '--elements' 'Count elements as well' '--no-elements' 'Count elements as well' '--by' 'Group keys by' '--depth' 'Levels of names to tell apart' '--sample' 'Answer from N keys drawn at random, with 95 % intervals' '--limit' 'How many keys' '--pace' 'How hard to work on the server [default: gentle on production, else normal]' '--rate' 'At most this many keys a second' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'memory cold'
@@ -189,7 +189,7 @@ function __cachectl_valued
         case 'top'
             printf '%s\n' --every
         case 'memory'
-            printf '%s\n' --by --depth --sample --limit --pace --rate --fail-on --output -o
+            printf '%s\n' --by --depth --policy --sample --limit --pace --rate --fail-on --output -o
         case 'memory keys'
             printf '%s\n' --per-namespace --by --depth --sample --limit --pace --rate --fail-on --output -o
         case 'memory cold'
@@ -322,6 +322,8 @@ function __cachectl_value
             printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
         case 'memory --by'
             printf '%s\n' template prefix
+        case 'memory --policy'
+            __cachectl_files
         case 'memory --pace'
             printf '%s\n' gentle normal flat-out
         case 'memory --fail-on'

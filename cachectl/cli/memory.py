@@ -37,6 +37,7 @@ def memory(
     ] = True,
     by: GroupedBy = By.TEMPLATE,
     depth: Depth = None,
+    policy: options.PolicyFile = None,
     sample: memory_pass.SampleSize = None,
     full: memory_pass.Full = False,
     limit: options.Limit = None,
@@ -49,7 +50,8 @@ def memory(
 
     The parts add up to used_memory. Namespaces come from all keys, or from a sample where reading
     all would take more than 30 s: its figures carry 95 % intervals. Sizes of values come from the
-    server's own histograms where it keeps them (Redis 8).
+    server's own histograms where it keeps them (Redis 8). A policy that names layers adds their
+    totals.
 
     Examples:
 
@@ -70,6 +72,7 @@ def memory(
     from cachectl.views.memory import memory_report
 
     app = context(ctx)
+    rules = app.policy(policy) if keys else None
     with app.server() as server:
         taken = memory_samples(server)
         nodes = [node_memory(sample) for sample in taken.nodes]
@@ -81,7 +84,7 @@ def memory(
 
             work = memory_pass.Work(app, server, pace, rate, sample, full)
             try:
-                done, found, sizes = where(work, by.value, depth)
+                done, found, sizes = where(work, by.value, depth, rules)
                 kept = kept or sizes
             except RefusedError as error:
                 gaps.append(refused(error))

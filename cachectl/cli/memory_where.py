@@ -5,19 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cachectl.cli.memory_pass import KeyPass, Work, notes_of
+from cachectl.cli.scanning import Accumulator
 from cachectl.errors import RefusedError
 
 if TYPE_CHECKING:
+    from cachectl.analysis.layers import LayerGrouper
     from cachectl.analysis.valuesizes import SizeBin
     from cachectl.model import Unavailable
+    from cachectl.policy import Policy
     from cachectl.views.memory import KeysMemory
 
     _Found = tuple[KeyPass, KeysMemory, tuple[SizeBin, ...]]
 
 
-def where(work: Work, by: str, depth: int | None) -> _Found:
-    """Read the keys once. Raises CachectlError when none can be read."""
+def where(work: Work, by: str, depth: int | None, policy: Policy | None = None) -> _Found:
+    """Read the keys once; with a policy that names layers, sum those too. Raises CachectlError."""
     from cachectl.analysis.keyspace import KeyspaceAccumulator
+    from cachectl.analysis.layers import LayerGrouper, names_layers
     from cachectl.analysis.valuesizes import MemorySizes
     from cachectl.server.columns import Field
     from cachectl.views.memory import KeysMemory
@@ -25,9 +29,12 @@ def where(work: Work, by: str, depth: int | None) -> _Found:
     spaces = KeyspaceAccumulator(by, depth=depth or 1, largest=1)
     types = KeyspaceAccumulator("type", largest=1)
     sizes = MemorySizes()
-    done = work.read(frozenset({Field.TYPE, Field.BYTES}), [spaces, types, sizes])
+    grouper = LayerGrouper(policy) if policy and names_layers(policy) else None
+    layers = KeyspaceAccumulator("layer", largest=1, index=grouper.index()) if grouper else None
+    parts: list[Accumulator] = [spaces, types, sizes, *([layers] if layers else [])]
+    done = work.read(frozenset({Field.TYPE, Field.BYTES}), parts)
     if done.drawn is not None:
-        return _estimated(done, by, depth)
+        return _estimated(done, by, depth, grouper)
     found = spaces.result(depth=depth if by == "template" else None)
     return (
         done,
@@ -36,6 +43,7 @@ def where(work: Work, by: str, depth: int | None) -> _Found:
             found.namespaces,
             types.result().namespaces,
             by,
+            layers=layers.result().namespaces if layers else (),
             notes=notes_of(done),
             unavailable=done.facts.unavailable,
             partial=not done.facts.complete,
@@ -44,7 +52,7 @@ def where(work: Work, by: str, depth: int | None) -> _Found:
     )
 
 
-def _estimated(done: KeyPass, by: str, depth: int | None) -> _Found:
+def _estimated(done: KeyPass, by: str, depth: int | None, grouper: LayerGrouper | None) -> _Found:
     from cachectl.analysis.sampling import summarise_sample
     from cachectl.analysis.valuesizes import from_sample
     from cachectl.views.memory import KeysMemory
@@ -59,6 +67,7 @@ def _estimated(done: KeyPass, by: str, depth: int | None) -> _Found:
             found.namespaces,
             summarise_sample(pages, strata, "type").namespaces,
             by,
+            layers=summarise_sample(pages, strata, grouper).namespaces if grouper else (),
             sample=done.about,
             notes=notes_of(done),
             unavailable=done.facts.unavailable,

@@ -73,6 +73,7 @@ GROUPS = (
 )
 NAMESPACES = (Column("namespace", Kind.NAMESPACE), *GROUPS)
 TYPES = (Column("type"), *GROUPS[:-2])
+LAYERS = (Column("layer"), *GROUPS[:-2])
 SIZES = (
     Column("type"),
     Column("unit"),
@@ -89,7 +90,8 @@ Group = NamespaceSummary | SampledNamespace
 
 @dataclass(frozen=True, slots=True)
 class KeysMemory:
-    """What a pass over the keys says. whole: all of them; sample: as KeyPass.about.
+    """What a pass over the keys says. whole: all of them; sample: as KeyPass.about; layers: empty
+    without a policy that names some.
 
     notes, unavailable, partial: of the pass.
     """
@@ -98,6 +100,7 @@ class KeysMemory:
     namespaces: Sequence[Group]
     types: Sequence[Group]
     by: str
+    layers: Sequence[Group] = ()
     sample: Mapping[str, object] | None = None
     notes: Sequence[str] = ()
     unavailable: Sequence[Unavailable] = ()
@@ -248,14 +251,19 @@ def _of_keys(keys: KeysMemory, limit: int | None) -> list[Block]:
             total=without_bar(NAMESPACES, total) if len(rows) > 1 else None,
             audience="people",
         ),
-        Table(
-            "types",
-            TYPES,
-            [(one.namespace.decode("utf-8", "replace"), *_group(one)[:-2]) for one in keys.types],
-            title="By type",
-            audience="all" if keys.types else "machines",
-        ),
+        _table("layers", LAYERS, "By layer", keys.layers),
+        _table("types", TYPES, "By type", keys.types),
     ]
+
+
+def _table(name: str, columns: Sequence[Column], title: str, groups: Sequence[Group]) -> Table:
+    return Table(
+        name,
+        columns,
+        [(one.namespace.decode("utf-8", "replace"), *_group(one)[:-2]) for one in groups],
+        title=title,
+        audience="all" if groups else "machines",
+    )
 
 
 def _group(group: Group) -> Sequence[Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from filling import fill
+from filling import fill, keys_of
 from programs import cachectl
 from servers import TestServer
 from test_schemas import check
@@ -166,6 +167,39 @@ def test_protocols_agree(any_server: TestServer) -> None:
     names = {tuple(sorted((*row, *parts_of(row)))) for row in found}
     assert len(names) == 1
     assert len({row["keys_bytes"] for row in found}) == 1
+
+
+POLICY = """
+version: 1
+rules:
+  - {name: sessions, match: 'session:*', layer: session}
+  - {name: carts, match: 'cart:*', layer: session}
+  - {name: users, match: 'user:*', layer: application}
+  - {name: quotes, match: 'mkt:*'}
+"""
+
+
+def test_layers_of_a_policy(valkey: TestServer, isolated_home: Path) -> None:
+    fill(valkey, 3000)
+    policy = isolated_home / "policy.yaml"
+    policy.write_text(POLICY)
+    found = document(valkey, "--policy", str(policy))
+    check("memory", found)
+    layers = {row["layer"]: row["keys"] for row in found["layers"]}
+    truth = Counter(key.partition(b":")[0] for key in keys_of(3000))
+    session, users, quotes = truth[b"session"] + truth[b"cart"], truth[b"user"], truth[b"mkt"]
+    assert layers == {
+        "session": session,
+        "application": users,
+        "(no layer)": quotes,
+        "(no rule)": 3000 - session - users - quotes,
+    }
+    assert sum(row["bytes"] for row in found["layers"]) == found["keys_bytes"]
+    sampled = document(valkey, "--policy", str(policy), "--sample", "1000")
+    check("memory", sampled)
+    for row in sampled["layers"]:
+        assert abs(row["keys"] - layers[row["layer"]]) < row["keys_high"] - row["keys_low"]
+    assert document(valkey)["layers"] == []
 
 
 @pytest.mark.parametrize(

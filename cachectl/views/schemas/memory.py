@@ -123,10 +123,15 @@ SCHEMAS = [
                 _GROUP | {"namespace": "what the names of its keys have in common"},
                 "the largest first",
             ),
+            "layers": rows(
+                memory.LAYERS,
+                _GROUP | {"layer": "session, application or shared, by the policy's rules"},
+                "largest first; empty without a policy that names layers",
+            ),
             "types": rows(memory.TYPES, _GROUP | {"type": "type of the keys"}, "largest first"),
             "sizes": rows(memory.SIZES, _SIZES, "how large values are, in powers of two"),
         },
-        optional=("namespaces", "types"),
+        optional=("namespaces", "layers", "types"),
     ),
     report(
         memory_keys.SCHEMA,
