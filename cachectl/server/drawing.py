@@ -65,6 +65,7 @@ class Drawer:
         self._matches = glob.matcher(request.match) if request.match is not None else None
         self._seen: set[bytes] = set()
         self._fruitless = 0
+        self._commands = 0
 
     def draw(self, n: int, size: int) -> NodeSample:
         """Draw n distinct keys or a few more. size: what DBSIZE says. Raises CachectlError."""
@@ -78,6 +79,13 @@ class Drawer:
 
     def _draw(self, connection: NodeConnection, n: int, sample: NodeSample) -> None:
         self._connection = connection
+        self._gate = self._server.gates(self._node.identity.run_id, connection.local_address)
+        try:
+            self._draw_all(connection, n, sample)
+        finally:
+            self._gate.close()
+
+    def _draw_all(self, connection: NodeConnection, n: int, sample: NodeSample) -> None:
         self._columns = columns_for(self._node, connection, self._request, sample.tally)
         self._next, in_slots = draws_for(self._node, connection, self._rng)
         self._count = _SLOT_DRAW if in_slots else _DRAW
@@ -86,7 +94,11 @@ class Drawer:
         for batch in batches:
             if self._request.type is not None:
                 self._columns.narrow(batch, self._request.type)
-            ask_lengths(connection, self._columns, batch, self._pace)
+            if self._columns.elements:
+                self._gate.enter()
+                self._commands += len(batch)
+                ask_lengths(connection, self._columns, batch, self._pace)
+                self._count_own(under_way=False)
             page = self._columns.page(batch)
             if page.keys:
                 sample.pages.append(page)
@@ -101,11 +113,12 @@ class Drawer:
             fruitful = any(batch.found for batch in found)
             self._fruitless = 0 if fruitful else self._fruitless + 1
             left = n - len(self._seen) if self._fruitless < _MAX_FRUITLESS else 0
-            early = self._pace.overlap
+            early = self._pace.overlap and not self._gate.wanted
             if early:
                 self._measure(flight)
             following = self._launch(found, left) if early else None
             self._read_fields(flight)
+            self._count_own(under_way=following is not None)
             complete += flight.batches
             if not early:
                 self._measure(flight)
@@ -122,7 +135,9 @@ class Drawer:
         flight = _Flight(draws, batches, tuple(self._columns.fields), draws * self._count, 0.0)
         parts = [pack("SCAN", self._next(), "COUNT", self._count) for _ in range(draws)]
         parts += [pack_fields(batch, flight.fields) for batch in batches]
+        self._commands += draws + len(flight.fields) * sum(map(len, batches))
         self._pace.before(flight.keys)
+        self._gate.enter()
         flight.sent_at = time.monotonic()
         self._connection.send(b"".join(parts))
         return flight
@@ -145,6 +160,12 @@ class Drawer:
         for batch in flight.batches:
             replies = self._connection.receive(len(batch) * width)
             self._columns.take(batch, flight.fields, replies)
+
+    def _count_own(self, *, under_way: bool) -> None:
+        """Make the look-ups known to whoever counts those of the server."""
+        tally = self._columns.tally
+        say = self._gate.note if under_way else self._gate.leave
+        say(tally.hits, tally.misses, self._commands)
 
     def _measure(self, flight: _Flight) -> None:
         self._pace.after(flight.keys, time.monotonic() - flight.sent_at)
