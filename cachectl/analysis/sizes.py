@@ -149,7 +149,12 @@ def size_effect(moments: Moments) -> float:
     mean = moments.s1 / moments.n
     residuals = moments.b2 - 2 * mean * moments.by + mean * mean * moments.k2
     simple = moments.s2 - moments.n * mean * mean
-    return max(residuals * moments.pages / (moments.pages - 1) / simple, 1.0) if simple > 0 else 1.0
+    if simple <= 0:
+        return 1.0
+    degrees = moments.pages - 1
+    effect = residuals * moments.pages / degrees / simple
+    # Below that it may be chance: few pages say little of how alike their sizes are.
+    return effect if effect > 1 + 2 * sqrt(2 / degrees) else 1.0
 
 
 def _cox(moments: Moments, effective: float, z: float) -> float:

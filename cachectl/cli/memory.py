@@ -247,7 +247,7 @@ def advise(
 ) -> None:
     """Advise what would save memory: how much, how that is known, the risk, and how to do it.
 
-    From 20,000 keys drawn at random, or all where there are few, and from what is in some of them:
+    From 20,000 keys drawn at random, or all up to 100,000, and from what is in some of them:
     limits of compact encodings, small keys as hashes, compression, names, TTLs, namespaces that
     nobody reads, giants, fragmentation, maxmemory and its policy. Nothing is changed. Idle times
     stay as they are where the server has CLIENT NO-TOUCH; elsewhere --no-values leaves them alone.

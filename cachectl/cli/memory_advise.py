@@ -168,5 +168,6 @@ def said(found: Advised) -> Sequence[str]:
             f"{found.values_read:,} values were looked into, {found.bytes_read:,} bytes of them"
         )
     if found.done is not None:
-        notes += notes_of(found.done, hint="--sample draws more")
+        hint = "giants that were not drawn are missing, cachectl memory keys finds them all"
+        notes += notes_of(found.done, hint=hint)
     return notes

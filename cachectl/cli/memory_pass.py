@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from cachectl.server.scan_types import ScanOutcome, ScanRequest
     from cachectl.views.scan import ScanFacts
 
+FEW = 100_000
+"""Keys that are read, and kept in memory, all of them rather than sampled."""
+
 SampleSize = Annotated[
     int | None,
     typer.Option(
@@ -149,7 +152,11 @@ class Work:
         from cachectl.cli.sampling import FIRST_LOOK, facts_of
         from cachectl.server.sample import sample
 
-        drawn = sample(self.server, self.sample or FIRST_LOOK, self._request(fields))
+        n = self.sample
+        if n is None:
+            known = sum(node.facts.keys or 0 for node in self.server.primaries)
+            n = known if known <= FEW else FIRST_LOOK
+        drawn = sample(self.server, n, self._request(fields))
         return KeyPass(facts_of(drawn), drawn if drawn.drawn < drawn.size else None), drawn
 
     def _request(self, fields: frozenset[Field]) -> ScanRequest:

@@ -30,11 +30,10 @@ def plant(server: TestServer, n: int) -> dict[tuple[str, int], list[int]]:
     """Write n keys of each namespace; return (namespace, idle) → their MEMORY USAGE."""
     draw = random.Random(3)
     client = server.client()
-    client.set("one", "x" * 50)
     idles: dict[bytes, tuple[str, int]] = {}
     dumps = []
-    for size in (20, 100, 300, 2000):
-        client.set("one", "x" * size)
+    for _ in range(50):  # sizes as they are found: lognormal
+        client.set("one", draw.randbytes(int(draw.lognormvariate(5.5, 1)) + 1))
         dumps.append(client.dump("one"))
     client.delete("one")
     pipe = client.pipeline(transaction=False)
@@ -43,7 +42,7 @@ def plant(server: TestServer, n: int) -> dict[tuple[str, int], list[int]]:
             idle = draw.choices([*shares], [*shares.values()])[0]
             key = f"{name}:{number}".encode()
             idles[key] = name, idle
-            pipe.restore(key, 0, draw.choices(dumps, [50, 30, 15, 5])[0], idletime=idle)
+            pipe.restore(key, 0, draw.choice(dumps), idletime=idle)
     pipe.execute()
     found: dict[tuple[str, int], list[int]] = {}
     for key in idles:
@@ -192,7 +191,7 @@ def test_intervals_cover_the_truth(any_server: TestServer) -> None:
 def test_intervals_cover_the_truth_in_95_of_100_draws(server: TestServer) -> None:
     found = shares(server, 300)
     print(server.flavour, {what: round(share, 3) for what, share in found.items()})
+    # 93 to 97 %, and what 300 draws leave open: 2.5 % of one figure, 0.8 % of the mean of 14.
     mean = sum(found.values()) / len(found)
-    assert 0.93 <= mean <= 0.97, found
-    # One figure of 300 draws is itself uncertain by 2.5 %; of 14, one may be worse.
-    assert min(found.values()) >= 0.90, found
+    assert 0.93 - 0.008 <= mean <= 0.97 + 0.008, found
+    assert all(0.93 - 0.025 <= share <= 0.97 + 0.025 for share in found.values()), found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -9,10 +10,10 @@ from typing import Any
 
 import pytest
 from filling import fill, keys_of
-from programs import cachectl
+from programs import cachectl, cachectl_started
 from servers import TestServer
 from test_schemas import check
-from topologies import TestCluster
+from topologies import TestCluster, wait_until
 
 
 def document(server: TestServer, *words: str, code: int = 0) -> Any:
@@ -159,6 +160,34 @@ def test_a_cluster_is_the_sum_of_its_nodes(cluster: TestCluster, isolated_home: 
     assert sum(parts_of(found).values()) == found["used_memory"]
 
 
+@pytest.mark.parametrize("words", ["keys", "cold --sample 900", "advise --sample 900"])
+def test_subcommands_on_a_cluster(cluster: TestCluster, isolated_home: Path, words: str) -> None:
+    fill(cluster, 3000)
+    profile = isolated_home / "cluster.yaml"
+    profile.write_text(f"cluster:\n  nodes: ['{cluster.primaries[0].address}']\n")
+    command, *rest = words.split()
+    done = cachectl("-p", str(profile), "memory", command, *rest, "-o", "json").check()
+    check(f"memory-{command}", done.json)
+    if command == "keys":
+        assert done.json["keys_read"] == 3000
+        nodes = {row["node"] for row in done.json["biggest"]}
+        assert 1 < len(nodes & {node.address for node in cluster.primaries}) == len(nodes)
+    else:
+        assert 900 <= done.json["sample"]["size"] < 1500
+
+
+def test_ctrl_c_shows_what_was_seen(valkey: TestServer) -> None:
+    fill(valkey, 60_000)
+    words = ("--url", valkey.url, "memory", "--rate", "3000", "--full", "-o", "json")
+    with cachectl_started(*words) as run:
+        wait_until("it scans", lambda: valkey.command_calls().get("memory|usage", 0) > 2000)
+        run.signal(signal.SIGINT)
+        found = run.finish().check(130).json
+    assert found["partial"] is True
+    assert 0 < found["keys_read"] < 60_000
+    assert sum(parts_of(found).values()) == found["used_memory"]
+
+
 def test_protocols_agree(any_server: TestServer) -> None:
     fill(any_server, 500)
     found = [document(any_server), document(any_server)]
@@ -223,6 +252,28 @@ def test_a_login_that_may_not_all_sees_the_rest(
     assert missing <= {gap["what"] for gap in found["unavailable"]}
     assert sum(parts_of(found).values()) == found["used_memory"] > 0
     assert found["partial"] is True
+
+
+LOOK = (
+    *("%R~*", "-@all", "+ping", "+hello", "+info", "+select", "+dbsize", "+scan", "+type", "+ttl"),
+    *("+pttl", "+exists", "+memory|usage", "+object|encoding", "+object|idletime"),
+    *("+object|freq", "+client|no-touch", "+client|setname", "+client|setinfo"),
+)
+MEMORY = (
+    *("+memory|stats", "+strlen", "+hlen", "+llen", "+scard", "+zcard", "+xlen", "+config|get"),
+    *("+getrange", "+hgetall", "+smembers", "+lrange", "+zrange"),
+)
+
+
+@pytest.mark.parametrize("words", [(), ("keys",), ("cold",), ("advise",)], ids=" ".join)
+def test_the_login_of_the_topic_acl_may_all(valkey: TestServer, words: tuple[str, ...]) -> None:
+    fill(valkey, 300)
+    password = valkey.add_user("reader", *LOOK, *MEMORY)
+    done = cachectl(
+        *("--url", f"redis://reader@{valkey.address}", "memory", *words, "-o", "json"),
+        env={"REDISCLI_AUTH": password},
+    ).check()
+    assert done.json["unavailable"] == []
 
 
 def test_a_login_without_info_is_told(any_server: TestServer) -> None:
