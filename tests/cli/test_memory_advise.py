@@ -172,7 +172,20 @@ class Planted:
         pipe.execute()
 
 
-def test_each_advice_saves_what_it_said(server: TestServer) -> None:
+@pytest.mark.soak
+def test_each_advice_saves_what_it_said_everywhere(server: TestServer) -> None:
+    assert_each_saves_what_it_said(server)
+
+
+@pytest.mark.parametrize("flavour", ["redis-7.0", "redis-8.2", "valkey-9.1"])
+def test_each_advice_saves_what_it_said(
+    flavour: str, start_server: Callable[..., TestServer]
+) -> None:
+    """Three memory models: jemalloc as systems and as Redis bring it, and glibc."""
+    assert_each_saves_what_it_said(start_server(flavour))
+
+
+def assert_each_saves_what_it_said(server: TestServer) -> None:
     planted = Planted(server)
     found = document(server, "--read", "1gb", "--limit", "100")
     check("memory-advise", found)
@@ -310,7 +323,8 @@ def test_memory_that_the_process_keeps_is_given_back(
     start_server: Callable[..., TestServer],
 ) -> None:
     """Fragmentation and free pages, on the jemalloc that comes with Redis."""
-    fragmented = start_server("redis-8.2", config={"maxmemory": "2gb", "activedefrag": "no"})
+    settings = {"maxmemory": "2gb", "activedefrag": "no", "jemalloc-bg-thread": "no"}
+    fragmented = start_server("redis-8.2", config=settings)
     client = fragmented.client()
     client.execute_command("DEBUG", "POPULATE", 160_000, "f", 500)
     pipe = client.pipeline(transaction=False)
@@ -344,11 +358,12 @@ def test_memory_that_the_process_keeps_is_given_back(
     time.sleep(0.3)
     found = {one["id"]: one for one in document(fragmented, "--no-values")["advice"]}
     said = found["memory.purge"]["saves"]
-    before = fragmented.info("memory")
+    before = fragmented.info("memory")["allocator_resident"]
     client.memory_purge()
-    time.sleep(0.3)
-    given_back = before["allocator_resident"] - fragmented.info("memory")["allocator_resident"]
+    deadline = time.monotonic() + 5
+    given_back = 0
+    while given_back < 0.9 * said and time.monotonic() < deadline:
+        time.sleep(0.1)
+        given_back = before - fragmented.info("memory")["allocator_resident"]
     print(f"purge: said {said:,}, gave back {given_back:,}")
-    # What decays meanwhile by itself is given back as well.
-    assert said == pytest.approx(before["allocator_rss_bytes"], rel=0.2)
-    assert 0.8 <= given_back / before["allocator_rss_bytes"] <= 1.2
+    assert 0.8 <= given_back / said <= 1.2
