@@ -86,6 +86,7 @@ class EventFeed:
         self._server = server
         self._names = tuple(names)
         self._inbox = Inbox(most)
+        self._later: list[EventItem] = []
         self._listeners: dict[int, Listener] = {}
 
     def __enter__(self) -> EventFeed:
@@ -130,11 +131,14 @@ class EventFeed:
 
     def wait(self, seconds: float) -> None:
         """Wait up to `seconds` for something to take; a Ctrl-C in here loses nothing."""
-        self._inbox.wait(seconds)
+        if not self._later:
+            self._inbox.wait(seconds)
 
     def take(self, seconds: float) -> list[EventItem]:
         """Return all that has come, after waiting up to `seconds` for something."""
-        return self._inbox.take(seconds)
+        self.wait(seconds)
+        later, self._later = self._later, []
+        return [*later, *self._inbox.take(0)]
 
     def take_to_mark(self, patience: float = MARK_PATIENCE) -> list[EventItem]:
         """Return all that has happened up to now, with one EventMark a node at the end of its own.
@@ -145,12 +149,17 @@ class EventFeed:
         for listener in self._listeners.values():
             listener.mark()
         items: list[EventItem] = []
+        later: list[EventItem] = []
+        marked: set[str] = set()
         deadline = time.monotonic() + patience
-        while waited and (left := deadline - time.monotonic()) > 0:
-            taken = self.take(left)
-            items += taken
-            waited -= {one.node for one in taken if isinstance(one, EventMark)}
-        return [*items, *(EventMark(node, listening=False) for node in sorted(waited))]
+        while waited - marked and (left := deadline - time.monotonic()) > 0:
+            for one in self.take(left):
+                (later if one.node in marked else items).append(one)
+                if isinstance(one, EventMark):
+                    marked.add(one.node)
+        # What a node said after its mark belongs to whoever takes next.
+        self._later = later
+        return [*items, *(EventMark(node, listening=False) for node in sorted(waited - marked))]
 
     def close(self) -> None:
         """Stop listening, at once."""

@@ -98,6 +98,39 @@ def test_a_burst_is_whole(valkey: TestServer) -> None:
     assert [key for _, key in pairs(items)] == [b"%d" % number for number in range(30_000)]
 
 
+def test_between_marks_are_exactly_the_events_that_info_counts(server: TestServer) -> None:
+    """Under traffic that does not stop for anybody."""
+    switch_on(server)
+    stop = threading.Event()
+
+    def work() -> None:
+        client, number = server.client(), 0
+        while not stop.is_set():
+            pipe = client.pipeline(transaction=False)
+            for _ in range(20):
+                number += 1
+                pipe.get(number)
+                pipe.set(number, 1, px=1)
+            pipe.execute()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        with feed_of(target_of(server)) as feed:
+            before = marks(feed.take_to_mark())[0].info or {}
+            for _ in range(20):
+                time.sleep(0.01)
+                items = feed.take_to_mark()
+                now = marks(items)[0].info or {}
+                seen = [name for name, _ in pairs(items)]
+                for name, field in (("keymiss", "keyspace_misses"), ("expired", "expired_keys")):
+                    assert seen.count(name) == int(now[field]) - int(before[field]), name
+                before = now
+    finally:
+        stop.set()
+        thread.join()
+
+
 def test_silence_is_no_reason_to_stop(valkey: TestServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The driver gave up after 5 s. Here the patience is 0.3 s, and more than that is waited."""
     monkeypatch.setattr(listening, "_QUIET", 0.1)
