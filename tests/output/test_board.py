@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from cachectl.model import Finding, Severity
 from cachectl.output.board import Board, Gauge, Panel
 from cachectl.output.board_lines import STYLES, Size, draw, text_of
+from cachectl.output.formats.lines import _STAND_INS, cell_width
 from cachectl.output.fullscreen import _STYLES
 from cachectl.output.report import Column, Kind, Table
 
@@ -94,3 +95,10 @@ def test_a_scrolled_list_ends_with_its_last_row() -> None:
 
 def test_each_style_has_its_looks() -> None:
     assert set(STYLES) == set(_STYLES)
+
+
+def test_what_we_draw_with_is_one_cell_wide() -> None:
+    """So that rich need not be asked, which keeps every answer."""
+    for character in _STAND_INS:
+        assert cell_len(character) == 1 == cell_width(character)
+    assert cell_width("日本▁") == 5

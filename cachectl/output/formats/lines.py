@@ -23,6 +23,7 @@ _STAND_INS = dict(zip("▏▎▍▌▋▊▉█▁▂▃▄▅▆▇", "...:###"
     "▲": "^",
     "▼": "v",
 }
+_DRAWN = str.maketrans("", "", "".join(_STAND_INS))
 _DATA = frozenset({Kind.TEXT, Kind.KEY, Kind.NAMESPACE, Kind.DATA})
 _INTERVAL = re.compile(r" (?=[(±+])")
 _MARK = "  <--"
@@ -31,7 +32,9 @@ PARTIAL = "partial: not everything that was asked for could be read"
 
 def cell_width(text: str) -> int:
     """Return how many cells of a screen this takes: 2 for a wide character, 0 for a mark."""
-    if text.isascii():
+    # What we draw with is one cell wide. rich remembers every text that it was asked about, and
+    # a live screen has new sparklines every second.
+    if text.isascii() or text.translate(_DRAWN).isascii():
         return len(text)
     from rich.cells import cell_len
 

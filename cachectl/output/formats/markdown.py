@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from tabulate import tabulate
+import tabulate
 
 from cachectl.model import Finding
 from cachectl.output.cells import RIGHT_ALIGNED
@@ -36,6 +36,8 @@ _SPECIAL = re.compile(r"[\\`*_\[\]<>|~&@#!]|:\w+:|https?:|www\.")
 _BACKTICKS = re.compile("`+")
 _NAMES = frozenset({Kind.KEY, Kind.NAMESPACE})
 _WORDS = frozenset({Kind.TEXT, Kind.DATA, Kind.COUNTS})
+# Else what is written depends on whether wcwidth happens to be installed.
+tabulate.WIDE_CHARS_MODE = False
 _FIELD = Column("field")
 _VALUE = Column("value")
 
@@ -85,7 +87,7 @@ def _block(block: Block, encoding: str) -> str:
 
 def _table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> str:
     alignment = ["right" if column.kind in RIGHT_ALIGNED else "left" for column in columns]
-    return tabulate(
+    return tabulate.tabulate(
         rows,
         headers=[column.heading for column in columns],
         tablefmt="pipe",
