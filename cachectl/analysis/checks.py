@@ -42,14 +42,16 @@ CHECKS: dict[str, Check] = {
     "persistence_age": Check("s", "since the last save, where persistence is on"),
     "keys": Check("", "keys of all databases"),
     "ttl_violations": Check("", "keys whose TTL is not what the policy says", "0"),
+    "storms": Check("", "waves of keys that expire together, within the next 6 hours", "0"),
+    "poisoned": Check("%", "of the values that were read, not what the policy says", "0", high=100),
     "backlog": Check("", "entries that wait in a list, a stream or for a group", about="KEY"),
     "share": Check("%", "share of the bytes of keys of a pattern", about="PATTERN", high=100),
 }
 """Name → check, in the order of the report."""
 
-OF_POLICY = ("ttl_violations",)
+OF_POLICY = ("ttl_violations", "poisoned")
 """Checks that need a policy."""
-OF_KEYS = frozenset({*OF_POLICY, "share"})
+OF_KEYS = frozenset({*OF_POLICY, "storms", "share"})
 """Checks that look at keys."""
 
 

@@ -14,6 +14,7 @@ from cachectl.analysis.latency import Distribution
 from cachectl.analysis.namespaces import Grouper
 from cachectl.analysis.pressure import MIN_FRAGMENTED
 from cachectl.analysis.sampling import summarise_sample
+from cachectl.analysis.storms import Forecast
 from cachectl.analysis.traffic import MIN_LOOKUPS, NodeTraffic, Traffic
 from cachectl.analysis.ttl_audit import Audit
 from cachectl.analysis.ttl_figures import Figure
@@ -171,6 +172,20 @@ def of_audit(audit: Audit) -> Measurement:
         about, interval = "about ", f" ({audit.violating.low:,.0f}–{audit.violating.high:,.0f})"
     text = f"{about}{keys:,.0f} keys{interval} violate the policy {audit.policy.name}"
     return Measurement("ttl_violations", float(round(keys)), text + (f": {named}" if named else ""))
+
+
+def of_storms(forecast: Forecast) -> Measurement:
+    """Return how many storms come, and the first of them."""
+    storms = forecast.storms
+    if not storms:
+        return Measurement("storms", 0.0, f"none within {forecast.horizon / 3600:.0f} h")
+    first = storms[0]
+    names = ", ".join(one.namespace.decode("utf-8", "backslashreplace") for one in first.namespaces)
+    text = (
+        f"{len(storms)} within {forecast.horizon / 3600:.0f} h; the first, in {first.at:,.0f} s, "
+        f"of {figure_of(first.keys):,.0f} keys within {first.until - first.at:.0f} s: {names}"
+    )
+    return Measurement("storms", float(len(storms)), text)
 
 
 def figure_of(figure: Figure) -> float:

@@ -211,19 +211,30 @@ class _Look:
 
     def _names(self) -> list[str]:
         """Return the checks to report: those asked for, or those that make sense here."""
-        from cachectl.analysis.checks import OF_POLICY
         from cachectl.analysis.gauging import has_replication, persists
 
         asked = self._asked
         if asked.names:
             names = list(asked.names)
         else:
-            names = [*_ALWAYS, *asked.limits, *(OF_POLICY if asked.policy else ())]
+            names = [*_ALWAYS, *asked.limits, *self._of_policy()]
             if any(map(has_replication, self.infos.values())):
                 names.append("replication_lag")
             if any(persists(info, self._saves.get(n)) for n, info in self.infos.items()):
                 names.append("persistence_age")
         return [name for name in dict.fromkeys(names) if name not in asked.skipped]
+
+    def _of_policy(self) -> list[str]:
+        """Return the checks that a policy has something to say on."""
+        policy = self._asked.policy
+        if policy is None:
+            return []
+        names = ["ttl_violations", "storms"]
+        # Without NO-TOUCH reading a value makes it look used: not unless asked for by name.
+        leaves_no_trace = all(node.connection.no_touch for node in self._server.primaries)
+        if leaves_no_trace and any(rule.value for rule in policy.rules):
+            names.append("poisoned")
+        return names
 
     def _watch(self) -> list[Probe]:
         """Wait for the window, with round trips measured meanwhile; keep what INFO says."""

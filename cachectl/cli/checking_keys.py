@@ -10,24 +10,29 @@ from cachectl.errors import CachectlError
 if TYPE_CHECKING:
     from cachectl.analysis.checks import Measurement
     from cachectl.analysis.intervals import Stratum
+    from cachectl.cli.poison import Poisoned
     from cachectl.policy import Policy
     from cachectl.server.handle import Server
     from cachectl.server.sample import Sample
+
+
+AHEAD = 6 * 3600.0
+"""Seconds to look ahead for storms."""
 
 
 def measure_keys(
     server: Server, names: Sequence[str], policy: Policy | None, n: int
 ) -> Iterator[Measurement]:
     """Yield what a sample of about n keys says on each check."""
-    from cachectl.analysis.checks import OF_POLICY, Measurement, kind_of
+    from cachectl.analysis.checks import OF_POLICY, Measurement
     from cachectl.model import Unavailable
     from cachectl.server.columns import Field
     from cachectl.server.sample import sample
     from cachectl.server.scan_types import ScanRequest
 
-    if policy is None and any(name in OF_POLICY for name in names):
+    if policy is None:
         remedy = "name one in the profile, or give --policy FILE"
-        for name in OF_POLICY:
+        for name in (name for name in names if name in OF_POLICY):
             gap = Unavailable(name, "there is no policy to hold keys against", remedy)
             yield Measurement(name, None, gap.reason, gap=gap)
         names = [name for name in names if name not in OF_POLICY]
@@ -44,25 +49,41 @@ def measure_keys(
             yield Measurement(name, None, gap.reason, gap=gap)
         return
     for name in names:
-        if kind_of(name) == "share":
-            yield _share(name, drawn, policy)
-        elif policy is not None:
-            yield _ttl_violations(server, drawn, policy)
+        try:
+            yield _measured(name, server, drawn, policy)
+        except CachectlError as error:
+            gap = Unavailable(name, error.message, error.hint)
+            yield Measurement(name, None, gap.reason, gap=gap)
 
 
-def _ttl_violations(server: Server, drawn: Sample, policy: Policy) -> Measurement:
-    """Return how many keys violate the policy's rules on TTLs."""
-    from cachectl.analysis.checks import Measurement
-    from cachectl.analysis.gauging import of_audit
+def _measured(name: str, server: Server, drawn: Sample, policy: Policy | None) -> Measurement:
+    from cachectl.analysis import gauging
+    from cachectl.analysis.checks import kind_of
+    from cachectl.cli.poison import poisoned
     from cachectl.cli.ttl_auditing import audit_of_sample
-    from cachectl.model import Unavailable
+    from cachectl.cli.ttl_storming import forecast_of_sample
 
-    try:
-        audit = audit_of_sample(server, policy, drawn.pages, _strata(drawn))
-    except CachectlError as error:
-        gap = Unavailable("ttl_violations", error.message, error.hint)
-        return Measurement("ttl_violations", None, gap.reason, gap=gap)
-    return of_audit(audit)
+    kind, strata = kind_of(name), _strata(drawn)
+    if kind == "share":
+        return _share(name, drawn, policy)
+    if kind == "storms":
+        return gauging.of_storms(forecast_of_sample(server, drawn.pages, strata, AHEAD))
+    assert policy is not None  # noqa: S101 - these checks need one
+    if kind == "poisoned":
+        return _poisoned(poisoned(server, policy, drawn.pages))
+    return gauging.of_audit(audit_of_sample(server, policy, drawn.pages, strata))
+
+
+def _poisoned(found: Poisoned) -> Measurement:
+    from cachectl.analysis.checks import Measurement
+
+    if not found.read:
+        return Measurement("poisoned", None, "no values that the policy says something about")
+    bad = sum(one.count for one in found.rules)
+    text = f"{bad:,} of {found.read:,} values that were read are not what the policy says"
+    named = "; ".join(f"{one.rule} {one.count:,}: {one.problem}" for one in found.rules[:3])
+    share = round(100 * bad / found.read, 3)
+    return Measurement("poisoned", share, f"{text}: {named}" if named else text)
 
 
 def _strata(drawn: Sample) -> dict[str, Stratum]:

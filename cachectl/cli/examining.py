@@ -25,6 +25,8 @@ ALL = 200_000
 """Keys that are all looked at: a single giant among them is found."""
 MANY = 20_000
 """Keys that are drawn where there are more."""
+TOLD = 3
+"""Storms that are told: `ttl storms` shows all."""
 _OF_OURS = frozenset({"stats.busy_client"})
 """What says something about this machine, and nothing about the cache."""
 
@@ -67,6 +69,7 @@ class Examination:
 
         self._watch()
         states = self._states()
+        self._evictions(states)
         self._slow()
         self._clients()
         user, dangerous, default = self._rights()
@@ -144,6 +147,24 @@ class Examination:
         if not any(view.trips.count for view in views):
             self._miss(Part.LATENCY, "no round trip could be measured")
         self._reported["latency"] = [one for one in found if one.id not in _OF_OURS]
+
+    def _evictions(self, states: Sequence[NodeState]) -> None:
+        """Judge what the policy may evict, and what it evicts."""
+        from cachectl.analysis.evictionadvice import findings
+        from cachectl.analysis.evictions import AgeSample, node_pressure
+
+        if self.measured is None:
+            return
+        settings = {state.node: state.settings for state in states}
+        nodes = []
+        for node in self.measured.result.nodes:
+            one = node.window
+            evicted = one.counts.get("evicted") or 0
+            known = settings.get(one.node, {})
+            nodes.append(
+                node_pressure(one.node, one.before, one.after, (), evicted, one.seconds, known)
+            )
+        self._reported["evictions"] = findings(nodes, AgeSample(), None)
 
     def _slow(self) -> None:
         from cachectl.analysis.doctor.facts import Part
@@ -263,8 +284,43 @@ class Examination:
         strata = {node.node: Stratum(node.size, node.drawn) for node in drawn.nodes}
         self._reported["giants"] = _giants(drawn)
         self._reported["cold"] = _cold(drawn, strata)
+        self._storms(drawn, strata)
         self._audit(drawn, strata)
+        self._poison(drawn)
         return names_of(drawn.pages, strata), _groups(drawn, strata)
+
+    def _storms(self, drawn: Sample, strata: Mapping[str, Stratum]) -> None:
+        """Look for keys that expire together."""
+        from cachectl.analysis.doctor.facts import Part
+        from cachectl.cli.checking_keys import AHEAD
+        from cachectl.cli.ttl_storming import forecast_of_sample
+        from cachectl.views.ttl_storms import finding_of
+
+        if Part.TTLS not in self._missing and drawn.pages:
+            found = forecast_of_sample(self._server, drawn.pages, strata, AHEAD)
+            self._reported["storms"] = [
+                finding_of(one, self._app.words) for one in found.storms[:TOLD]
+            ]
+
+    def _poison(self, drawn: Sample) -> None:
+        """Hold values against the policy, where reading them leaves no trace."""
+        from cachectl.analysis.doctor.facts import Part
+        from cachectl.analysis.doctor.keydesign import of_poison
+        from cachectl.cli.poison import poisoned
+
+        policy = self._policy
+        quiet = all(node.connection.no_touch for node in self._server.primaries)
+        if policy is None or not any(rule.value for rule in policy.rules) or not quiet:
+            return
+        try:
+            found = poisoned(self._server, policy, drawn.pages)
+        except CachectlError as error:
+            self._miss(Part.VALUES, error.message, error.hint)
+            return
+        self._reported["poisoned"] = [
+            of_poison(one.rule, one.count, found.read, one.problem, one.example)
+            for one in found.rules
+        ]
 
     def _sample_size(self) -> int:
         if self._wanted is not None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from cachectl.cli.memory_pass import KeyPass, Work
 from cachectl.cli.ttl_pages import with_ttls
 
 if TYPE_CHECKING:
+    from cachectl.analysis.intervals import Stratum
     from cachectl.analysis.storms import ExpiryTimes, Forecast
     from cachectl.model import Page
     from cachectl.server.clock import ServerClock
@@ -33,6 +34,21 @@ def forecast(work: Work, horizon: float, width: int | None) -> tuple[KeyPass, Fo
     for page in done.drawn.pages:
         seen.add(page)
     return done, seen.times.forecast(done.strata)
+
+
+def forecast_of_sample(
+    server: Server, pages: Sequence[Page], strata: Mapping[str, Stratum], horizon: float
+) -> Forecast:
+    """Return what keys that have just been read say of the coming `horizon` seconds."""
+    from cachectl.analysis.storms import ExpiryTimes, width_for
+
+    clocks = _clocks(server)
+    begins = next(iter(clocks.values())).now()
+    seen = Expiring(ExpiryTimes(begins, horizon, width_for(horizon)), clocks)
+    for page in pages:
+        seen.add(page)
+    exact = all(one.drawn >= one.size for one in strata.values())
+    return seen.times.forecast(None if exact else strata)
 
 
 class Expiring:

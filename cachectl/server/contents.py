@@ -95,6 +95,16 @@ class ContentReader:
                     found[i] = reply
         return found
 
+    def whole(self, node: str, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the same, with the empty strings, which STRLEN can't tell from absent ones."""
+        found = self.strings(node, keys)
+        missing = [i for i, value in enumerate(found) if value is None]
+        lengths = self._ask(node, [("STRLEN", keys[i]) for i in missing])
+        empty = [i for i, length in zip(missing, lengths, strict=True) if length == 0]
+        for i, reply in zip(empty, self._ask(node, [("GET", keys[i]) for i in empty]), strict=True):
+            found[i] = reply
+        return found
+
     def close(self) -> None:
         """Close the connections."""
         for connection in self._connections.values():

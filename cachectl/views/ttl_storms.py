@@ -73,7 +73,7 @@ def storms_report(
         server=server,
         main="storms",
         partial=not facts.complete,
-        findings=[_finding(storm, words) for storm in shown],
+        findings=[finding_of(storm, words) for storm in shown],
         unavailable=facts.unavailable,
         notes=[*_notes(forecast, hidden), *notes],
     )
@@ -159,7 +159,8 @@ def _bins(forecast: Forecast) -> list[Sequence[Any]]:
     ]
 
 
-def _finding(storm: Storm, words: Sequence[str]) -> Finding:
+def finding_of(storm: Storm, words: Sequence[str]) -> Finding:
+    """Return what a storm amounts to. words: how the command line begins."""
     keys = _value(storm.keys)
     usual = storm.factor >= _GRAVE_FACTOR and keys >= _GRAVE
     names = ", ".join(f"{_text(one.namespace)} {_value(one.keys):,.0f}" for one in storm.namespaces)

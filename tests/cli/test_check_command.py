@@ -430,6 +430,47 @@ def test_a_check_of_the_policy_without_one_is_unknown(valkey: TestServer) -> Non
     assert "there is no policy" in done.stdout
 
 
+def test_a_storm_that_is_planted(valkey: TestServer) -> None:
+    pipe = valkey.admin.pipeline(transaction=False)
+    for number in range(3000):
+        pipe.set(f"even:{number}", "x", px=600_000 + number * 3_000)
+    pipe.execute()
+    assert "none within 6 h" in check(valkey, "storms", "--since-last").check(0).stdout
+    at = int(valkey.run("TIME")[0]) + 1800
+    for number in range(400):
+        pipe.execute_command("SET", f"report:{number}", "x", "EXAT", at)
+    pipe.execute()
+    done = check(valkey, "storms", "--since-last", "-o", "json").check(1)
+    (found,) = done.json["checks"]
+    assert found["value"] == 1
+    assert "report:{id}" in found["text"]
+
+
+VALUES = """
+version: 1
+rules:
+  - {name: prices, match: "price:*", value: json}
+  - {name: counters, match: "count:*", value: integer}
+"""
+
+
+def test_poisoned_values(server: TestServer, policy: Path) -> None:
+    policy.write_text(VALUES)
+    values = {"price:1": '{"a": 1}', "price:2": "<html>", "price:3": "", "count:1": "7"}
+    values |= {f"count:x{number}": "1" for number in range(6)}
+    server.admin.mset(values)
+    words = ("poisoned", "--policy", str(policy), "--since-last", "-o", "json")
+    done = check(server, *words).check(1)
+    (found,) = done.json["checks"]
+    assert found["value"] == 20.0
+    assert found["text"].startswith("2 of 10 values that were read are not what the policy says")
+    assert "prices 2: is not JSON" in found["text"]
+    check(server, *words, "--warn", "poisoned=20").check(0)
+    # Unasked, values are read only where that leaves no trace in what is evicted.
+    default = states(check(server, "--policy", str(policy), *FAST, "-o", "json"))
+    assert ("poisoned" in default) is (server.flavour not in ("redis-6.2", "redis-7.0"))
+
+
 def test_the_profile_goes_before_the_policy(
     valkey: TestServer, policy: Path, isolated_home: Path
 ) -> None:

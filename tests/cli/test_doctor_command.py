@@ -41,10 +41,17 @@ def results(done: Outcome) -> dict[str, str]:
     return {one["rule"]: one["result"] for one in done.json["looked_at"]}
 
 
-def fill(server: TestServer, names: str = "session:{}", number: int = 500, ttl: int = 600) -> None:
+def fill(
+    server: TestServer,
+    names: str = "session:{}",
+    number: int = 500,
+    ttl: int = 600,
+    apart: int = 7,
+) -> None:
+    """Set keys whose TTLs are so many seconds apart: without that they are a storm."""
     pipe = server.admin.pipeline(transaction=False)
     for i in range(number):
-        pipe.set(names.format(i), "x" * 50, ex=ttl or None)
+        pipe.set(names.format(i), "x" * 50, ex=ttl + i * apart if ttl else None)
     pipe.execute()
 
 
@@ -77,7 +84,7 @@ def test_a_quiet_healthy_server_has_no_findings(
     assert done.json["unavailable"] == []
     assert done.json["verdict"] == "healthy"
     found = results(done)
-    assert found.pop("ttl") == "covered"  # there is no policy
+    assert found.pop("ttl") == found.pop("poisoned") == "covered"  # there is no policy
     assert set(found.values()) == {"well"}
     text = cachectl(*words, "-o", "table", env=env).check(0).stdout
     assert "healthy: nothing to mend" in text
@@ -105,6 +112,7 @@ OF_SICK = {
     "config.persistence_of_a_cache": "info",
     "memory.giant": "warning",
     "keys.without_ttl": "warning",
+    "ttl.storm": "warning",
     "keys.long_names": "info",
     "keys.no_separator": "info",
     "keys.binary_names": "info",
@@ -113,7 +121,7 @@ OF_SICK = {
 
 def test_everything_that_is_planted_is_found(start_server: Callable[..., TestServer]) -> None:
     server = start_server("valkey-9.1", *SICK)
-    fill(server)
+    fill(server, apart=0)
     fill(server, "job:{}:result", 60, ttl=0)
     fill(server, "x:{:0200d}", 60)
     fill(server, "abcdefgh{:05d}", 60)
@@ -164,7 +172,7 @@ def test_versions_with_known_flaws_and_all_formats(server: TestServer) -> None:
         (("--maxmemory", "100000gb"), "memory.maxmemory_above_machine"),
         (
             ("--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru"),
-            "memory.volatile_without_ttl",
+            "evictions.nothing_evictable",
         ),
     ],
 )
@@ -180,12 +188,19 @@ def test_ttls_against_a_policy(valkey: TestServer, isolated_home: Path) -> None:
     fill(valkey)
     policy = isolated_home / "policy.yaml"
     policy.write_text(
-        "version: 1\nrules:\n  - {name: sessions, match: 'session:{id}', ttl: {max: 1m}}\n"
+        "version: 1\nrules:\n"
+        "  - {name: sessions, match: 'session:{id}', ttl: {max: 1m}, value: text}\n"
+        "  - {name: prices, match: 'price:*', value: json}\n"
     )
+    for name, value in (("a", "{}"), ("b", ""), ("c", "{'a': 1}")):
+        valkey.admin.set(f"price:{name}", value)
     done = doctor(valkey, "--policy", str(policy), "-o", "json").check(0)
     (finding,) = [one for one in done.json["findings"] if one["id"] == "ttl.too-long"]
     assert finding["title"].startswith("500 keys")
     assert results(done)["ttl"] == "found"
+    (poison,) = [one for one in done.json["findings"] if one["id"] == "keys.poisoned"]
+    assert poison["title"].startswith("2 of 503 values")
+    assert poison["subject"] == "prices"
 
 
 def test_replicas(start_server: Callable[..., TestServer], isolated_home: Path) -> None:
@@ -371,4 +386,5 @@ def test_the_demos_faults_are_found() -> None:
     lost = {str(about).partition(":")[0] for name, about in found if name == "keys.without_ttl"}
     assert "strategy" in lost
     assert ("memory.cold", "research:note:{uuid}") in found
+    assert ("ttl.storm", "report:eod:{id}") in found
     assert ("security.no_password", None) in found

@@ -57,10 +57,15 @@ def _against_the_policy(facts: Facts) -> Iterable[Finding] | Covered:
     return facts.reported.get("ttl", Covered("there is no policy; cachectl policy init writes one"))
 
 
+def _poisoned(facts: Facts) -> Iterable[Finding] | Covered:
+    return facts.reported.get("poisoned", Covered("no policy says what values have to be"))
+
+
 RULES: tuple[Rule, ...] = (
     _reported("memory", "memory has a limit that fits the machine and the policy", (Part.INFO,)),
     *security.RULES,
     *configuration.RULES,
+    _reported("evictions", "what may be evicted is enough", (Part.TRAFFIC,)),
     _reported("stats", "hits, evictions and errors are as they should be", (Part.TRAFFIC,)),
     _reported("commands", "no command fails often or blocks long", (Part.TRAFFIC,)),
     _reported("latency", "round trips are short", (Part.LATENCY,)),
@@ -69,6 +74,8 @@ RULES: tuple[Rule, ...] = (
     _reported("giants", "no giant keys", (Part.SIZES,)),
     *keydesign.RULES,
     _reported("cold", "no namespace lies unused", (Part.IDLE, Part.SIZES)),
+    _reported("storms", "no storm of expiry is ahead", (Part.TTLS,)),
+    Rule("poisoned", "values are what the policy says", (Part.VALUES,), _poisoned),
     Rule("ttl", "TTLs are as the policy wants them", (Part.TTLS,), _against_the_policy),
 )
 """In the order of the page; the order of findings is that of their severity."""
@@ -110,7 +117,15 @@ def _once(findings: Iterable[Finding]) -> list[Finding]:
     seen: dict[tuple[str, str | None], Finding] = {}
     for finding in findings:
         seen.setdefault((finding.id, finding.subject), finding)
-    return list(seen.values())
+    return [
+        finding
+        for finding in seen.values()
+        if (_GRAVER.get(finding.id, ""), finding.subject) not in seen
+    ]
+
+
+_GRAVER = {"memory.volatile_without_ttl": "evictions.nothing_evictable"}
+"""What is said already by a finding that knows more."""
 
 
 def _looked(rule: Rule, findings: list[Finding] | None, reason: str, hidden: set[int]) -> Looked:

@@ -26,6 +26,7 @@ class Part(StrEnum):
     TTLS = "TTLs of keys"
     SIZES = "sizes of keys"
     IDLE = "idle times of keys"
+    VALUES = "values of keys"
 
 
 SETTINGS = (
@@ -126,5 +127,5 @@ class Rule:
 _AREAS = {
     "security": "security",
     **dict.fromkeys(("stats", "commands", "latency", "slow", "clients"), "traffic"),
-    **dict.fromkeys(("keys", "giants", "ttl", "cold"), "keys"),
+    **dict.fromkeys(("keys", "giants", "ttl", "cold", "storms", "poisoned"), "keys"),
 }

@@ -117,6 +117,18 @@ def without_ttl(facts: Facts) -> Iterable[Finding]:
         )
 
 
+def of_poison(rule: str, count: int, read: int, problem: str, example: bytes) -> Finding:
+    """Return the finding for values that are not what a rule says they are."""
+    return Finding(
+        "keys.poisoned",
+        _WARNING,
+        f"{count:,} of {read:,} values that were read are not what the policy says",
+        f"such as {_shown(example)}, which {problem}",
+        "see who writes them; cachectl invalidate removes them, and undo puts them back",
+        rule,
+    )
+
+
 def glob_of(namespace: bytes) -> str:
     """Return a pattern, quoted for a shell, that matches the keys of a template."""
     text = _PLACEHOLDER.sub("*", namespace.decode("utf-8", "backslashreplace"))
