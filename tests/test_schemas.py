@@ -190,6 +190,10 @@ def test_warm_run(filled: TestServer, tmp_path: Path) -> None:
     words = ("--url", filled.url, "warm", "run", path, "-o", "json")
     check("warm-estimate", cachectl(*words, "--dry-run").check().json)
     check("warm", cachectl(*words).check(3).json)
+    filled.admin.delete("warm:1")
+    verify = ("--url", filled.url, "warm", "verify", path, "-o", "json")
+    check("warm-verify", cachectl(*verify).check(3).json)
+    check("warm-verify", cachectl(*verify, "--sample", "1").json)
 
 
 STATS = {

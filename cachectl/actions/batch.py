@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from cachectl.config.manifest import Existing
 from cachectl.server.setting import size_of
 from cachectl.sources.rendered import TagMember
 
 KEEP = Existing()
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -63,3 +64,9 @@ class Batch:
     def count_failed(self, at: int, reason: str) -> None:
         """Count the key at a position as one that could not be written."""
         self.failed.append((self.keys[at], reason))
+
+
+def parts(whole: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Yield a sequence in parts. size: of each, as it is now: a pace may change it meanwhile."""
+    for start in range(0, len(whole), max(1, size)):
+        yield whole[start : start + size]

@@ -15,7 +15,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from cachectl.actions.batch import KEEP, Batch
+from cachectl.actions.batch import KEEP, Batch, parts
 from cachectl.actions.feed import Ended, Feed, Rows
 from cachectl.actions.guards import Protection
 from cachectl.actions.headroom import Watch
@@ -302,8 +302,7 @@ class Warming:
         existing = KEEP if group.is_again else entry.existing
         keys, values, tags = rendered.keys, _values(rendered), rendered.tags
         for positions in _alike(rendered):
-            for at in range(0, len(positions), self.pace.batch):
-                some = positions[at : at + self.pace.batch]
+            for some in parts(positions, self.pace.batch):
                 yield Batch(
                     [keys[i] for i in some],
                     [values[i] for i in some],

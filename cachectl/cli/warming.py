@@ -57,14 +57,16 @@ def inputs(
     policy: Path | None,
 ) -> Inputs:
     """Read the manifest and open its sources. Raises ConfigError, RefusedError, UsageError."""
+    from cachectl.actions.copying import CopyReader
     from cachectl.actions.lifetimes import lifetimes_of
     from cachectl.sources.opening import open_source
 
     manifest = manifests.load(app, file, set_, allowed)
+    reader = CopyReader(manifest, app.terminal.environ, allowed)
     return Inputs(
         manifest,
         {
-            name: open_source(spec, manifest, allowed=allowed)
+            name: open_source(spec, manifest, allowed=allowed, reader=reader)
             for name, spec in manifest.sources.items()
         },
         lifetimes_of(manifest, app.policy(policy)),
@@ -175,7 +177,7 @@ def _carry_out(app: App, job: Job, run: RunDirectory, rows: int | None, trail: T
     }
     try:
         with app.progress(f"warming {job.manifest.name}", unit="rows") as progress:
-            result = job.perform(run, on_progress=_by_source(progress, rows), on_wait=_waiting(app))
+            result = job.perform(run, on_progress=by_source(progress, rows), on_wait=_waiting(app))
     except KeyboardInterrupt:
         trail.record(job.server, "interrupted", facts, {})
         app.terminal.warn("interrupted: what was written stays; --resume goes on from here")
@@ -187,7 +189,8 @@ def _carry_out(app: App, job: Job, run: RunDirectory, rows: int | None, trail: T
     return result
 
 
-def _by_source(progress: Progress, total: int | None) -> Callable[[str, int, str], None]:
+def by_source(progress: Progress, total: int | None) -> Callable[[str, int, str], None]:
+    """Return what moves a bar over the rows of all sources, and names the one that moved last."""
     rows: dict[str, int] = {}
 
     def update(source: str, done: int, note: str) -> None:
