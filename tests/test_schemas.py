@@ -194,6 +194,8 @@ def test_warm_run(filled: TestServer, tmp_path: Path) -> None:
     verify = ("--url", filled.url, "warm", "verify", path, "-o", "json")
     check("warm-verify", cachectl(*verify).check(3).json)
     check("warm-verify", cachectl(*verify, "--sample", "1").json)
+    refresh = ("--url", filled.url, "warm", "refresh", path, "-o", "json")
+    check("warm-refresh", cachectl(*refresh).check(3).json)
 
 
 STATS = {

@@ -199,12 +199,17 @@ def held(
     what: str,
     wait: float,
     on_wait: Callable[[str], None],
+    *,
+    purpose: str = "warm",
 ) -> Iterator[Held]:
-    """Hold the manifest's lock in the server, waiting for it. Raises LockedError, RefusedError."""
+    """Hold the manifest's lock in the server, waiting for it. Raises LockedError, RefusedError.
+
+    purpose: locks of different purposes do not exclude each other.
+    """
     since: int | None = None
     until = time.monotonic() + wait
     while True:
-        lock = Lock(server, what, name=_name(server, manifest))
+        lock = Lock(server, what, name=_name(server, manifest, purpose))
         try:
             lock.__enter__()
             break
@@ -220,9 +225,9 @@ def held(
         lock.__exit__()
 
 
-def _name(server: Server, manifest: Manifest) -> str:
+def _name(server: Server, manifest: Manifest, purpose: str = "warm") -> str:
     """Name what is warmed: locks stand in database 0, whatever database is meant."""
-    return f"warm:{server.target.database}:{manifest.digest[:32]}"
+    return f"{purpose}:{server.target.database}:{manifest.digest[:32]}"
 
 
 def _mark(server: Server, manifest: Manifest) -> bytes:

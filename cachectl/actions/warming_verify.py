@@ -20,12 +20,13 @@ from cachectl.actions.feed import Feed, Rows
 from cachectl.actions.guards import Protection
 from cachectl.actions.lifetimes import Lifetimes, place
 from cachectl.actions.ranges import UNLIMITED
+from cachectl.actions.subjects import subjects_of
 from cachectl.actions.verify_result import FAULTS, TOLD, Checked, VerifyResult, Wrong
 from cachectl.actions.write_behind import Queue
 from cachectl.actions.writing import Writer
 from cachectl.config.manifest import Entry, Existing, Manifest
 from cachectl.errors import CachectlError, PartialError
-from cachectl.model import NEVER, LogicalValue
+from cachectl.model import NEVER
 from cachectl.server.clock import ServerClock
 from cachectl.server.handle import Server
 from cachectl.server.locks import OWN_PREFIX
@@ -144,27 +145,14 @@ class Verification:
     def _take(self, rendered: Rendered) -> None:
         entry = rendered.entry
         self._checked(entry).problems += len(rendered.problems)
-        subjects = self._subjects(rendered)
+        subjects = subjects_of(rendered, self.lifetimes[entry.name], self._clock.now())
+        self._checked(entry).problems += len(rendered) - len(subjects)
         if self.sample is not None:
             self._draw(subjects, self.sample)
             return
         self.result.keys += len(subjects)
         for some in parts(range(len(subjects)), self.pace.batch):
             self._examine(subjects.take(some))
-
-    def _subjects(self, rendered: Rendered) -> Subjects:
-        """Return the keys of a batch whose TTL is known."""
-        entry = rendered.entry
-        ranges = self.lifetimes[entry.name].ranges(rendered, self._clock.now())
-        kinds = rendered.types or [entry.type] * len(rendered)
-        values = [
-            value if kind == "string" else LogicalValue(kind, value)
-            for kind, value in zip(kinds, rendered.values, strict=True)
-        ]
-        good = [i for i, one in enumerate(ranges) if not isinstance(one, str)]
-        self._checked(entry).problems += len(ranges) - len(good)
-        subjects = Subjects(entry, rendered.keys, values, ranges, rendered.tags)  # type: ignore[arg-type]
-        return subjects if len(good) == len(ranges) else subjects.take(good)
 
     # A sample
 

@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
-from cachectl.cli import manifests, options, warming_run, warming_verify
+from cachectl.cli import manifests, options, warming_refresh, warming_run, warming_verify
 from cachectl.cli.context import context
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, add_completion=False)
 app.command()(warming_run.run)
 app.command()(warming_verify.verify)
+app.command()(warming_refresh.refresh)
 
 
 @app.command()
