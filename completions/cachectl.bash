@@ -155,13 +155,21 @@ _cachectl_command() {
         options='--match --overwrite --other-server --yes -y --confirm --pace --rate --syslog --audit-stream --output -o -h --help'
         valued='--match --confirm --pace --rate --audit-stream --output -o' ;;
     warm)
-        commands='run check schema'
+        commands='run verify refresh check schema'
         options='-h --help'
         valued='' ;;
     'warm run')
         commands=''
         options='--set --policy --allow-path --allow-network --resume --wait --max-time --allow-evictions --dry-run --yes -y --confirm --pace --rate --syslog --audit-stream --output -o -h --help'
         valued='--set --policy --allow-path --allow-network --wait --max-time --confirm --pace --rate --audit-stream --output -o' ;;
+    'warm verify')
+        commands=''
+        options='--set --policy --allow-path --allow-network --sample --expiring --repair --max-time --confirm --pace --rate --fail-on --output -o -h --help'
+        valued='--set --policy --allow-path --allow-network --sample --expiring --max-time --confirm --pace --rate --fail-on --output -o' ;;
+    'warm refresh')
+        commands=''
+        options='--set --policy --allow-path --allow-network --within --beta --watch --every --count --max-time --confirm --pace --rate --output -o -h --help'
+        valued='--set --policy --allow-path --allow-network --within --beta --every --count --max-time --confirm --pace --rate --output -o' ;;
     'warm check')
         commands=''
         options='--set --allow-path --allow-network --services --fail-on --output -o -h --help'
@@ -308,6 +316,17 @@ _cachectl_value() {
     'warm run --pace') what=choices choices='gentle normal flat-out' ;;
     'warm run --output'|'warm run -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
     'warm run #'1) what=files ;;
+    'warm verify --policy') what=files ;;
+    'warm verify --allow-path') what=files ;;
+    'warm verify --pace') what=choices choices='gentle normal flat-out' ;;
+    'warm verify --fail-on') what=choices choices='none info warning critical' ;;
+    'warm verify --output'|'warm verify -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
+    'warm verify #'1) what=files ;;
+    'warm refresh --policy') what=files ;;
+    'warm refresh --allow-path') what=files ;;
+    'warm refresh --pace') what=choices choices='gentle normal flat-out' ;;
+    'warm refresh --output'|'warm refresh -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
+    'warm refresh #'1) what=files ;;
     'warm check --allow-path') what=files ;;
     'warm check --fail-on') what=choices choices='none info warning critical' ;;
     'warm check --output'|'warm check -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
@@ -344,7 +363,7 @@ _cachectl_value() {
     'demo --output'|'demo -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
     'completion show #'1) what=choices choices='bash zsh fish' ;;
     'completion install #'1) what=choices choices='bash zsh fish' ;;
-    'help #'*) what=choices choices='acl exit-codes formats getting-started manifests monitoring patterns profiles safety commands schema scan diff keys stats top memory evictions invalidate undo warm doctor check ttl demo completion help' ;;
+    'help #'*) what=choices choices='acl exit-codes formats getting-started manifests monitoring patterns profiles safety warming commands schema scan diff keys stats top memory evictions invalidate undo warm doctor check ttl demo completion help' ;;
     *) what=nothing ;;
     esac
 }

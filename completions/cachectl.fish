@@ -35,7 +35,7 @@ function __cachectl_commands
         case 'invalidate'
             printf '%s\t%s\n' 'apply' 'Do what a saved plan says. Keys that have changed since are left alone' 'resume' 'Go on with a run that was stopped. It ends as if nothing had happened' 'runs' 'List the runs of this machine, newest first' 'show' 'Show what is known of one run. Its archive is checked from beginning to end' 'prune' 'Delete old runs with their archives: they can\'t be undone or resumed after that' 'flush' 'Empty the whole database. This can\'t be undone, and always asks for the server\'s name'
         case 'warm'
-            printf '%s\t%s\n' 'run' 'Write the keys of a manifest: whole, in time, and without pushing out what is hot' 'check' 'Say whether a manifest is valid, and which keys it would write. No server is needed' 'schema' 'Print the JSON Schema of a manifest, for editors that check YAML while you type'
+            printf '%s\t%s\n' 'run' 'Write the keys of a manifest: whole, in time, and without pushing out what is hot' 'verify' 'Compare a cache with the sources of its manifest: is it all there, and still true?' 'refresh' 'Load keys of a manifest again before they expire, the soonest first' 'check' 'Say whether a manifest is valid, and which keys it would write. No server is needed' 'schema' 'Print the JSON Schema of a manifest, for editors that check YAML while you type'
         case 'ttl'
             printf '%s\t%s\n' 'audit' 'Compare TTLs with the policy: missing, too long, too short, unexpected, no rule at all' 'histogram' 'Draw how long keys have left, on a logarithmic axis, by namespace' 'storms' 'Foresee when many keys expire together, and how to keep them apart' 'set' 'Give keys another TTL, so that `cachectl undo` can put the old ones back' 'spread' 'Draw apart keys that would expire together'
         case 'completion'
@@ -117,6 +117,10 @@ function __cachectl_options
             printf '%s\t%s\n' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'warm run'
             printf '%s\t%s\n' '--set' 'Give a variable of the manifest a value' '--policy' 'Policy file [default: the profile\'s `policy`]' '--allow-path' 'Another directory than the manifest\'s that its files may lie in' '--allow-network' 'Loopback or link-local addresses that HTTP sources may ask' '--resume' 'Go on where the last run of this manifest stopped' '--wait' 'How long to wait for another job of the same manifest' '--max-time' 'Stop after this time; --resume goes on later' '--allow-evictions' 'Write even if the server has to throw keys away' '--dry-run' 'Show what would be done, change nothing' '--yes' 'Do not ask' '-y' 'Do not ask' '--confirm' 'The server\'s name, to confirm on production' '--pace' 'How hard to work on the server [default: gentle on production, else normal]' '--rate' 'At most this many keys a second' '--syslog' 'Write the audit line to syslog as well' '--audit-stream' 'Add the audit line to a stream, too' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+        case 'warm verify'
+            printf '%s\t%s\n' '--set' 'Give a variable of the manifest a value' '--policy' 'Policy file [default: the profile\'s `policy`]' '--allow-path' 'Another directory than the manifest\'s that its files may lie in' '--allow-network' 'Loopback or link-local addresses that HTTP sources may ask' '--sample' 'Look at so many keys only, drawn at random' '--expiring' 'Less is left than this: the key expires too soon [default: a tenth of its TTL]' '--repair' 'Write what is wrong' '--max-time' 'Stop after this time; --resume goes on later' '--confirm' 'The server\'s name, to confirm on production' '--pace' 'How hard to work on the server [default: gentle on production, else normal]' '--rate' 'At most this many keys a second' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+        case 'warm refresh'
+            printf '%s\t%s\n' '--set' 'Give a variable of the manifest a value' '--policy' 'Policy file [default: the profile\'s `policy`]' '--allow-path' 'Another directory than the manifest\'s that its files may lie in' '--allow-network' 'Loopback or link-local addresses that HTTP sources may ask' '--within' 'Load what expires within this time' '--beta' 'How eagerly before that (XFetch); 0: not at all' '--watch' 'Pass after pass, until Ctrl-C' '--every' 'With --watch: the longest rest between passes [default: half of --within]' '--count' 'Stop --watch after so many passes' '--max-time' 'Stop after this time; --resume goes on later' '--confirm' 'The server\'s name, to confirm on production' '--pace' 'How hard to work on the server [default: gentle on production, else normal]' '--rate' 'At most this many keys a second' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'warm check'
             printf '%s\t%s\n' '--set' 'Give a variable of the manifest a value' '--allow-path' 'Another directory than the manifest\'s that its files may lie in' '--allow-network' 'Loopback or link-local addresses that HTTP sources may ask' '--services' 'Read the first rows of databases and services too' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'warm schema'
@@ -216,6 +220,10 @@ function __cachectl_valued
             printf '%s\n' --match --confirm --pace --rate --audit-stream --output -o
         case 'warm run'
             printf '%s\n' --set --policy --allow-path --allow-network --wait --max-time --confirm --pace --rate --audit-stream --output -o
+        case 'warm verify'
+            printf '%s\n' --set --policy --allow-path --allow-network --sample --expiring --max-time --confirm --pace --rate --fail-on --output -o
+        case 'warm refresh'
+            printf '%s\n' --set --policy --allow-path --allow-network --within --beta --every --count --max-time --confirm --pace --rate --output -o
         case 'warm check'
             printf '%s\n' --set --allow-path --allow-network --fail-on --output -o
         case 'doctor'
@@ -400,6 +408,28 @@ function __cachectl_value
             printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
         case 'warm run #1'
             __cachectl_files
+        case 'warm verify --policy'
+            __cachectl_files
+        case 'warm verify --allow-path'
+            __cachectl_files
+        case 'warm verify --pace'
+            printf '%s\n' gentle normal flat-out
+        case 'warm verify --fail-on'
+            printf '%s\n' none info warning critical
+        case 'warm verify --output' 'warm verify -o'
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
+        case 'warm verify #1'
+            __cachectl_files
+        case 'warm refresh --policy'
+            __cachectl_files
+        case 'warm refresh --allow-path'
+            __cachectl_files
+        case 'warm refresh --pace'
+            printf '%s\n' gentle normal flat-out
+        case 'warm refresh --output' 'warm refresh -o'
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
+        case 'warm refresh #1'
+            __cachectl_files
         case 'warm check --allow-path'
             __cachectl_files
         case 'warm check --fail-on'
@@ -473,7 +503,7 @@ function __cachectl_value
         case 'completion install #1'
             printf '%s\n' bash zsh fish
         case 'help #*'
-            printf '%s\n' acl exit-codes formats getting-started manifests monitoring patterns profiles safety commands schema scan diff keys stats top memory evictions invalidate undo warm doctor check ttl demo completion help
+            printf '%s\n' acl exit-codes formats getting-started manifests monitoring patterns profiles safety warming commands schema scan diff keys stats top memory evictions invalidate undo warm doctor check ttl demo completion help
     end
 end
 
