@@ -84,19 +84,19 @@ def compiled(text: bytes) -> KeyPattern:
         raise PatternError("must not be empty")
     if len(text) > glob.MAX_LENGTH:
         raise PatternError(f"must not be longer than {glob.MAX_LENGTH} bytes")
-    pieces = list(_pieces(text))
-    simple = all(name is None for _, name in pieces)
+    parts = list(pieces(text))
+    simple = all(name is None for _, name in parts)
     if simple:
         # A lone star matches even the empty name, as `glob.matcher` has it.
         expression = b".*" if text == b"*" else glob.regex(text)
     else:
-        expression = _expression(pieces, _separators(text))
-    first, placeholder = pieces[0]
+        expression = _expression(parts, _separators(text))
+    first, placeholder = parts[0]
     prefix = b"" if placeholder else glob.literal_prefix(first)
-    return KeyPattern(text, expression, simple, _exact(pieces), prefix)
+    return KeyPattern(text, expression, simple, _exact(parts), prefix)
 
 
-def _pieces(text: bytes) -> Iterator[tuple[bytes, bytes | None]]:
+def pieces(text: bytes) -> Iterator[tuple[bytes, bytes | None]]:
     """Yield (glob, None) and (placeholder as written, its name), in order."""
     at = 0
     for match in _PLACEHOLDER.finditer(text):
@@ -112,18 +112,18 @@ def _pieces(text: bytes) -> Iterator[tuple[bytes, bytes | None]]:
 
 def _separators(text: bytes) -> bytes:
     """Return what ends a segment in such names: weak separators where no other stands."""
-    literal = b"".join(piece for piece, name in _pieces(text) if name is None)
+    literal = b"".join(piece for piece, name in pieces(text) if name is None)
     if any(byte in literal for byte in _STRONG):
         return _STRONG
     return _STRONG + (_DOT if _DOT in literal else _WEAK)
 
 
-def _expression(pieces: list[tuple[bytes, bytes | None]], separators: bytes) -> bytes:
+def _expression(parts: list[tuple[bytes, bytes | None]], separators: bytes) -> bytes:
     wild = 0
     inside = b"[^" + re.escape(separators) + b"]"
     found: list[bytes] = []
-    for number, (piece, name) in enumerate(pieces):
-        last = number == len(pieces) - 1
+    for number, (piece, name) in enumerate(parts):
+        last = number == len(parts) - 1
         if name is None:
             listed = list(glob.tokens(piece))
             stars = listed.count(glob.STAR) - (last and listed[-1] == glob.STAR)
@@ -132,7 +132,7 @@ def _expression(pieces: list[tuple[bytes, bytes | None]], separators: bytes) -> 
         elif name in KINDS:
             found.append(KINDS[name])
         else:
-            ends = last or pieces[number + 1][0][0] in separators
+            ends = last or parts[number + 1][0][0] in separators
             wild += not ends
             least = b"*" if name == b"*" else b"+"
             found.append(inside + least + (b"+" if ends else b""))
@@ -141,11 +141,11 @@ def _expression(pieces: list[tuple[bytes, bytes | None]], separators: bytes) -> 
     return b"".join(found)
 
 
-def _exact(pieces: list[tuple[bytes, bytes | None]]) -> int | None:
+def _exact(parts: list[tuple[bytes, bytes | None]]) -> int | None:
     """Return KeyPattern.exact."""
     digits = frozenset(b"0123456789")
     at, fixed, exact = 0, True, 0
-    for piece, name in pieces:
+    for piece, name in parts:
         if name is not None:
             fixed = False
             continue
@@ -159,3 +159,20 @@ def _exact(pieces: list[tuple[bytes, bytes | None]]) -> int | None:
                     return None
                 exact = at
     return exact
+
+
+def pattern_of(namespace: bytes) -> bytes:
+    """Return the pattern for a namespace as `scan` shows it; bytes beyond UTF-8 become `?`."""
+    parts = re.split(rb"(\{(?:%s|binary|\*)\})" % b"|".join(KINDS), namespace)
+    return b"".join(part if number % 2 else _literal(part) for number, part in enumerate(parts))
+
+
+def _literal(text: bytes) -> bytes:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        text = text.decode("ascii", "replace").replace("\ufffd", "\0").encode()
+    escaped = glob.escape(text).replace(b"\0", b"?")
+    return _PLACEHOLDER.sub(
+        lambda match: match[0] if match[1] is None else b"\\{" + match[1] + b"\\}", escaped
+    )

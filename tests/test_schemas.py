@@ -317,3 +317,16 @@ def test_a_profile_with_suppressions_and_ranges(tmp_path: Path) -> None:
     document = cachectl("-p", profile, "profiles", "show", "-o", "json").check().json
     assert document["thresholds"]["checks"] == {"keys": {"warn": "1:", "critical": None}}
     check("profile", document)
+
+
+POLICIES = [("show",), ("lint",), ("lint", "--from-scan"), ("test", "session:1", "x", "user:1:z")]
+
+
+@pytest.mark.parametrize("words", POLICIES)
+def test_policy(filled: TestServer, words: tuple[str, ...], tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text(
+        "version: 1\nrules: [{name: all, match: 's*', ttl: {tier: high}}, {name: u, match: 'u*'}]\n"
+    )
+    done = cachectl("--url", filled.url, "policy", *words, "--policy", str(path), "-o", "json")
+    check("policy" if words == ("show",) else f"policy-{words[0]}", done.check().json)

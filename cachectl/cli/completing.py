@@ -26,3 +26,10 @@ def topics(incomplete: str) -> list[str]:
 
     names = dict.fromkeys([*topic_names(), *COMMANDS])
     return [name for name in names if name.startswith(incomplete)]
+
+
+def policies(incomplete: str) -> list[str]:
+    """Examples of policies."""
+    from cachectl.config.policy_template import example_names
+
+    return [name for name in example_names() if name.startswith(incomplete)]
