@@ -19,7 +19,7 @@ _cachectl_profiles() {
 _cachectl_command() {
     case $1 in
     '')
-        commands='profiles scan diff keys stats top memory evictions invalidate undo warm doctor check ttl demo completion help'
+        commands='profiles scan diff keys stats top memory evictions invalidate undo warm doctor check ttl policy demo completion help'
         options='--profile -p --url --timeout --verbose -v --quiet -q --no-color --version -h --help'
         valued='--profile -p --url --timeout' ;;
     profiles)
@@ -210,6 +210,30 @@ _cachectl_command() {
         commands=''
         options='--match --literal --type --namespace --no-ttl --ttl-under --ttl-over --larger-than --elements-over --idle-over --freq-under --freq-over --where --not --over --key --keys-from --keys-format --tag --all --dry-run --plan --valid-for --max-keys --max-percent --yes -y --confirm --pace --rate --policy --syslog --audit-stream --output -o -h --help'
         valued='--match --type --namespace --ttl-under --ttl-over --larger-than --elements-over --idle-over --freq-under --freq-over --where --not --over --key --keys-from --keys-format --tag --plan --valid-for --max-keys --max-percent --confirm --pace --rate --policy --audit-stream --output -o' ;;
+    policy)
+        commands='show lint test init schema'
+        options='-h --help'
+        valued='' ;;
+    'policy show')
+        commands=''
+        options='--policy --output -o -h --help'
+        valued='--policy --output -o' ;;
+    'policy lint')
+        commands=''
+        options='--policy --from-scan --from --fail-on --output -o -h --help'
+        valued='--policy --from --fail-on --output -o' ;;
+    'policy test')
+        commands=''
+        options='--policy --escaped --b64 --fail-on --output -o -h --help'
+        valued='--policy --fail-on --output -o' ;;
+    'policy init')
+        commands=''
+        options='--example --from-scan --from --limit -h --help'
+        valued='--example --from --limit' ;;
+    'policy schema')
+        commands=''
+        options='-h --help'
+        valued='' ;;
     demo)
         commands=''
         options='--keys --seed --port --traffic --no-traffic --once --output -o -h --help'
@@ -360,10 +384,21 @@ _cachectl_value() {
     'ttl spread --pace') what=choices choices='gentle normal flat-out' ;;
     'ttl spread --policy') what=files ;;
     'ttl spread --output'|'ttl spread -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
+    'policy show --policy') what=files ;;
+    'policy show --output'|'policy show -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
+    'policy lint --policy') what=files ;;
+    'policy lint --from') what=files ;;
+    'policy lint --fail-on') what=choices choices='none info warning critical' ;;
+    'policy lint --output'|'policy lint -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
+    'policy test --policy') what=files ;;
+    'policy test --fail-on') what=choices choices='none info warning critical' ;;
+    'policy test --output'|'policy test -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
+    'policy init --example') what=choices choices='django layers rate-limiter sessions' ;;
+    'policy init --from') what=files ;;
     'demo --output'|'demo -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
     'completion show #'1) what=choices choices='bash zsh fish' ;;
     'completion install #'1) what=choices choices='bash zsh fish' ;;
-    'help #'*) what=choices choices='acl exit-codes formats getting-started manifests monitoring patterns profiles safety warming commands schema scan diff keys stats top memory evictions invalidate undo warm doctor check ttl demo completion help' ;;
+    'help #'*) what=choices choices='acl exit-codes formats getting-started manifests monitoring patterns policies profiles safety warming commands schema scan diff keys stats top memory evictions invalidate undo warm doctor check ttl policy demo completion help' ;;
     *) what=nothing ;;
     esac
 }

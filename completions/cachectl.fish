@@ -23,7 +23,7 @@ end
 function __cachectl_commands
     switch "$argv[1]"
         case ''
-            printf '%s\t%s\n' 'profiles' 'Named connections: list, show, check, init' 'scan' 'Namespaces: keys, bytes, types, TTLs, idle time' 'diff' 'Compare two saved scans: what grew, shrank, came, went' 'keys' 'One key inside out; find keys by name, type, TTL, size' 'stats' 'Hits and misses over a window; commands, latency, clients' 'top' 'The same, live on one screen' 'memory' 'Where the bytes are, the biggest keys, what would help' 'evictions' 'What is evicted, whether it is missed, what to set' 'invalidate' 'Remove keys so that they can be put back' 'undo' 'Put back what a run has removed' 'warm' 'Load a cache from a manifest, prove it, keep it fresh' 'doctor' 'Is this cache healthy, and what to mend first' 'check' 'Thresholds to exit codes, for monitoring and CI' 'ttl' 'TTLs against the policy; when keys expire' 'demo' 'An embedded server with a realistic cache to try everything on' 'completion' 'Shell completions for bash, zsh and fish' 'help' 'Longer texts: formats, patterns, profiles, exit codes'
+            printf '%s\t%s\n' 'profiles' 'Named connections: list, show, check, init' 'scan' 'Namespaces: keys, bytes, types, TTLs, idle time' 'diff' 'Compare two saved scans: what grew, shrank, came, went' 'keys' 'One key inside out; find keys by name, type, TTL, size' 'stats' 'Hits and misses over a window; commands, latency, clients' 'top' 'The same, live on one screen' 'memory' 'Where the bytes are, the biggest keys, what would help' 'evictions' 'What is evicted, whether it is missed, what to set' 'invalidate' 'Remove keys so that they can be put back' 'undo' 'Put back what a run has removed' 'warm' 'Load a cache from a manifest, prove it, keep it fresh' 'doctor' 'Is this cache healthy, and what to mend first' 'check' 'Thresholds to exit codes, for monitoring and CI' 'ttl' 'TTLs against the policy; when keys expire' 'policy' 'What should be true of each namespace: rules, lint, a first policy' 'demo' 'An embedded server with a realistic cache to try everything on' 'completion' 'Shell completions for bash, zsh and fish' 'help' 'Longer texts: formats, patterns, profiles, exit codes'
         case 'profiles'
             printf '%s\t%s\n' 'list' 'List all profiles, in the order in which they are looked for' 'show' 'Show what a profile means: every value in force, defaults included, secrets left out' 'check' 'Connect, and say who answered, how fast, and which features work with this login' 'init' 'Write a new profile with comments into your own directory, readable by you alone' 'schema' 'Print the JSON Schema of a profile file, for editors that check YAML while you type'
         case 'keys'
@@ -38,6 +38,8 @@ function __cachectl_commands
             printf '%s\t%s\n' 'run' 'Write the keys of a manifest: whole, in time, and without pushing out what is hot' 'verify' 'Compare a cache with the sources of its manifest: is it all there, and still true?' 'refresh' 'Load keys of a manifest again before they expire, the soonest first' 'check' 'Say whether a manifest is valid, and which keys it would write. No server is needed' 'schema' 'Print the JSON Schema of a manifest, for editors that check YAML while you type'
         case 'ttl'
             printf '%s\t%s\n' 'audit' 'Compare TTLs with the policy: missing, too long, too short, unexpected, no rule at all' 'histogram' 'Draw how long keys have left, on a logarithmic axis, by namespace' 'storms' 'Foresee when many keys expire together, and how to keep them apart' 'set' 'Give keys another TTL, so that `cachectl undo` can put the old ones back' 'spread' 'Draw apart keys that would expire together'
+        case 'policy'
+            printf '%s\t%s\n' 'show' 'Show the rules in the order in which they are asked, and the tiers' 'lint' 'Find rules that never apply, contradict themselves or each other, or match no key' 'test' 'Say which rule each key falls under, why, and what the rule asks' 'init' 'Print a first policy, with comments, to be mended and kept beside the application\'s code' 'schema' 'Print the JSON Schema of a policy file, for editors that check YAML while you type'
         case 'completion'
             printf '%s\t%s\n' 'show' 'Print the completion script of a shell' 'install' 'Write the completion script to where your shell looks for it'
     end
@@ -141,6 +143,18 @@ function __cachectl_options
             printf '%s\t%s\n' '--match' 'Like PATTERN; several are alternatives' '--literal' 'Patterns are names: *, ? and [ mean themselves' '--type' 'Only this type; several are alternatives' '--namespace' 'Only a namespace of scan or the policy' '--no-ttl' 'Only keys that never expire' '--ttl-under' 'Only keys that expire within this' '--ttl-over' 'Only keys that expire later than this' '--larger-than' 'Only keys of more memory, like 1mb' '--elements-over' 'Only keys of more members, fields or bytes of text' '--idle-over' 'Only keys not used for longer (not under LFU)' '--freq-under' 'Only keys of a lower LFU counter (under LFU)' '--freq-over' 'Only keys of a higher LFU counter (under LFU)' '--where' 'Also ttl<5m, field:NAME=VALUE, json:$.PATH=VALUE' '--not' 'Not keys for which this is so' '--ttl' 'The new TTL, or a range: 50m..70m' '--tier' 'A TTL within this tier' '--at' 'Expire then: 2030-01-31T04:00Z or Unix seconds' '--extend' 'So much more than they have' '--persist' 'No TTL: they never expire' '--from-policy' 'What the policy asks, where it is something else' '--jitter' 'With --ttl, --extend: up to so much less' '--key' 'This key; can be repeated' '--keys-from' 'The keys in a file, - for stdin' '--keys-format' 'How the file lists them' '--tag' 'The keys in a tag set; can be repeated' '--all' 'Every key; still bounded by --max-percent' '--dry-run' 'Show what would be done, change nothing' '--plan' 'Save the dry run, for `invalidate apply`' '--valid-for' 'With --plan: how long it may be applied' '--max-keys' 'Refuse to change more keys [default: the profile\'s]' '--max-percent' 'Refuse to change a larger share of all keys [default: the profile\'s]' '--yes' 'Do not ask' '-y' 'Do not ask' '--confirm' 'The server\'s name, to confirm on production' '--pace' 'How hard to work on the server [default: gentle on production, else normal]' '--rate' 'At most this many keys a second' '--policy' 'Policy file [default: the profile\'s `policy`]' '--syslog' 'Write the audit line to syslog as well' '--audit-stream' 'Add the audit line to a stream, too' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'ttl spread'
             printf '%s\t%s\n' '--match' 'Like PATTERN; several are alternatives' '--literal' 'Patterns are names: *, ? and [ mean themselves' '--type' 'Only this type; several are alternatives' '--namespace' 'Only a namespace of scan or the policy' '--no-ttl' 'Only keys that never expire' '--ttl-under' 'Only keys that expire within this' '--ttl-over' 'Only keys that expire later than this' '--larger-than' 'Only keys of more memory, like 1mb' '--elements-over' 'Only keys of more members, fields or bytes of text' '--idle-over' 'Only keys not used for longer (not under LFU)' '--freq-under' 'Only keys of a lower LFU counter (under LFU)' '--freq-over' 'Only keys of a higher LFU counter (under LFU)' '--where' 'Also ttl<5m, field:NAME=VALUE, json:$.PATH=VALUE' '--not' 'Not keys for which this is so' '--over' 'How far apart the wave is drawn' '--key' 'This key; can be repeated' '--keys-from' 'The keys in a file, - for stdin' '--keys-format' 'How the file lists them' '--tag' 'The keys in a tag set; can be repeated' '--all' 'Every key; still bounded by --max-percent' '--dry-run' 'Show what would be done, change nothing' '--plan' 'Save the dry run, for `invalidate apply`' '--valid-for' 'With --plan: how long it may be applied' '--max-keys' 'Refuse to change more keys [default: the profile\'s]' '--max-percent' 'Refuse to change a larger share of all keys [default: the profile\'s]' '--yes' 'Do not ask' '-y' 'Do not ask' '--confirm' 'The server\'s name, to confirm on production' '--pace' 'How hard to work on the server [default: gentle on production, else normal]' '--rate' 'At most this many keys a second' '--policy' 'Policy file [default: the profile\'s `policy`]' '--syslog' 'Write the audit line to syslog as well' '--audit-stream' 'Add the audit line to a stream, too' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+        case 'policy'
+            printf '%s\t%s\n' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+        case 'policy show'
+            printf '%s\t%s\n' '--policy' 'Policy file [default: the profile\'s `policy`]' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+        case 'policy lint'
+            printf '%s\t%s\n' '--policy' 'Policy file [default: the profile\'s `policy`]' '--from-scan' 'Look at the keys of the server as well' '--from' 'The same from a snapshot that `scan --save` wrote' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+        case 'policy test'
+            printf '%s\t%s\n' '--policy' 'Policy file [default: the profile\'s `policy`]' '--escaped' 'The name is written as cachectl shows it, with \\x00 or \\\\' '--b64' 'The name is written in base64 (key_b64)' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+        case 'policy init'
+            printf '%s\t%s\n' '--example' 'An example that ships [default: layers]' '--from-scan' 'Look at the keys of the server as well' '--from' 'The same from a snapshot that `scan --save` wrote' '--limit' 'At most this many rules' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+        case 'policy schema'
+            printf '%s\t%s\n' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'demo'
             printf '%s\t%s\n' '--keys' 'Size of the cache [default: 100,000]' '--seed' 'Another seed, other values' '--port' 'Port on 127.0.0.1 [default: a free one]' '--traffic' 'Use the cache in the background' '--no-traffic' 'Use the cache in the background' '--once' 'Do all of it and end, instead of staying' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'completion'
@@ -240,6 +254,14 @@ function __cachectl_valued
             printf '%s\n' --match --type --namespace --ttl-under --ttl-over --larger-than --elements-over --idle-over --freq-under --freq-over --where --not --ttl --tier --at --extend --jitter --key --keys-from --keys-format --tag --plan --valid-for --max-keys --max-percent --confirm --pace --rate --policy --audit-stream --output -o
         case 'ttl spread'
             printf '%s\n' --match --type --namespace --ttl-under --ttl-over --larger-than --elements-over --idle-over --freq-under --freq-over --where --not --over --key --keys-from --keys-format --tag --plan --valid-for --max-keys --max-percent --confirm --pace --rate --policy --audit-stream --output -o
+        case 'policy show'
+            printf '%s\n' --policy --output -o
+        case 'policy lint'
+            printf '%s\n' --policy --from --fail-on --output -o
+        case 'policy test'
+            printf '%s\n' --policy --fail-on --output -o
+        case 'policy init'
+            printf '%s\n' --example --from --limit
         case 'demo'
             printf '%s\n' --keys --seed --port --output -o
     end
@@ -496,6 +518,28 @@ function __cachectl_value
             __cachectl_files
         case 'ttl spread --output' 'ttl spread -o'
             printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
+        case 'policy show --policy'
+            __cachectl_files
+        case 'policy show --output' 'policy show -o'
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
+        case 'policy lint --policy'
+            __cachectl_files
+        case 'policy lint --from'
+            __cachectl_files
+        case 'policy lint --fail-on'
+            printf '%s\n' none info warning critical
+        case 'policy lint --output' 'policy lint -o'
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
+        case 'policy test --policy'
+            __cachectl_files
+        case 'policy test --fail-on'
+            printf '%s\n' none info warning critical
+        case 'policy test --output' 'policy test -o'
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
+        case 'policy init --example'
+            printf '%s\n' django layers rate-limiter sessions
+        case 'policy init --from'
+            __cachectl_files
         case 'demo --output' 'demo -o'
             printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
         case 'completion show #1'
@@ -503,7 +547,7 @@ function __cachectl_value
         case 'completion install #1'
             printf '%s\n' bash zsh fish
         case 'help #*'
-            printf '%s\n' acl exit-codes formats getting-started manifests monitoring patterns profiles safety warming commands schema scan diff keys stats top memory evictions invalidate undo warm doctor check ttl demo completion help
+            printf '%s\n' acl exit-codes formats getting-started manifests monitoring patterns policies profiles safety warming commands schema scan diff keys stats top memory evictions invalidate undo warm doctor check ttl policy demo completion help
     end
 end
 
