@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "main": ("cli", "errors", "output.escape", "output.formats.nagios"),
     "cli": (
         *("actions", "analysis", "views", "server", "config", "storage", "output", "values"),
-        *("demo", "sources", "policy", "ranges", "model", "errors", "glob"),
+        *("demo", "sources", "policy", "keypatterns", "ranges", "model", "errors", "glob"),
     ),
     "demo": ("server", "config", "model", "errors"),
     "actions": (

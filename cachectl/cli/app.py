@@ -30,7 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("doctor", "Is this cache healthy, and what to mend first"),
     "check": ("check", "Thresholds to exit codes, for monitoring and CI"),
     "ttl": ("ttl", "TTLs against the policy; when keys expire"),
-    "policy": ("policy", "What should be true of each namespace: rules, lint, a first policy"),
+    "policy": ("policy", "What is meant to be true of each namespace"),
     "demo": ("demo", "An embedded server with a realistic cache to try everything on"),
     "completion": ("completion", "Shell completions for bash, zsh and fish"),
     "help": ("help", "Longer texts: formats, patterns, profiles, exit codes"),
