@@ -83,7 +83,18 @@ class Heard:
             off = sorted(before.get(node, frozenset()) - kinds)
             if off:
                 self.unavailable.append(_switched_off(node, off))
-        return self.tally.end(seconds)
+        window = self.tally.end(seconds)
+        self._doubt(window)
+        return window
+
+    def _doubt(self, window: EventWindow) -> None:
+        """Say so, once, when INFO counts what never comes of a node whose setting is not known."""
+        for node in window.nodes:
+            counted = sum(node.counted.get(kind, 0) for kind in self.unsure)
+            silent = not any((*node.counts.values(), *node.elsewhere.values()))
+            gap = _seems_off(node.node)
+            if counted and silent and gap not in self.unavailable:
+                self.unavailable.append(gap)
 
     def _take(self, items: Sequence[EventItem]) -> None:
         from cachectl.model import EventBatch
@@ -152,13 +163,13 @@ def heard(
         notes: list[str] = []
         problems: list[str] = []
         state = states(server, letters_of(kinds))
-        if enable and any(one.missing or one.hidden for one in state):
+        if enable and any(_is_wanting(one) for one in state):
             # Who names the kinds and does not want to be asked needs no prediction.
             cost = None if named and yes else _traffic(app, server)
             meant = list(kinds) if named or cost is None else cost.affordable(kinds)
             wanted = letters_of(meant)
             state = states(server, wanted)
-            if any(one.missing or one.hidden for one in state):
+            if any(_is_wanting(one) for one in state):
                 _ask(app, server, state, _costs(server, cost, meant), yes, confirm)
                 switched = Notifications(server, wanted)
                 stack.enter_context(_put_back_for_sure(app, switched, problems))
@@ -168,7 +179,9 @@ def heard(
         if not published:
             raise _all_off(server, state, letters_of(kinds))
         unsure = frozenset[Kind]()
-        if Kind.NEW in published and not enable and any("n" in one.hidden for one in state):
+        if any(one.setting is None for one in state):
+            unsure = frozenset(published)
+        elif Kind.NEW in published and not enable and any("n" in one.hidden for one in state):
             unsure = frozenset({Kind.NEW})
             notes.append(
                 "whether new keys are published can't be read: CONFIG GET hides n beside A"
@@ -179,6 +192,11 @@ def heard(
         one = Heard(app, server, feed, tally, held, published, unsure, gaps, notes, problems)
         one.begin()
         yield one
+
+
+def _is_wanting(state: NodeState) -> bool:
+    """Whether something has to be switched on, or may have to be."""
+    return state.setting is None or bool(state.missing or state.hidden)
 
 
 @contextmanager
@@ -200,6 +218,17 @@ def _put_back_for_sure(
                 if switched.changes and not switched.problems:
                     for node, (before, _now) in switched.changes.items():
                         app.terminal.say(f"notify-keyspace-events of {node} is {before!r} again")
+
+
+def _seems_off(node: str) -> Unavailable:
+    from cachectl.model import Unavailable
+
+    return Unavailable(
+        "events",
+        "INFO counted some meanwhile, and none came: it seems not to publish them",
+        "--enable switches them on while it runs, with a login that may +config|get +config|set",
+        node,
+    )
 
 
 def _switched_off(node: str, kinds: Sequence[Kind]) -> Unavailable:
@@ -282,7 +311,7 @@ def _published(
             on |= set(kinds)
             gaps.append(
                 Unavailable(
-                    "which events are on",
+                    "the setting of events",
                     "this login may not read notify-keyspace-events: a kind of which none is seen "
                     "may be off",
                     "allow it with the ACL rule +config|get",

@@ -54,7 +54,7 @@ def events_report(
     hidden = len(window.namespaces) - len(shown)
     more = [f"{hidden:,} more namespaces; --limit shows more"] if hidden else []
     total = _row(b"all", window.counts, window.seconds, kinds)
-    empty = "Nothing happened to any key."
+    empty = "Nothing happened to any key." if kinds else "No event came."
     return Report(
         SCHEMA,
         [

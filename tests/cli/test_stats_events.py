@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -233,6 +234,93 @@ def test_a_gap_is_shown_and_makes_it_partial(valkey: TestServer) -> None:
         found = run.finish().check(3).json
     assert found["gap"] > 0
     assert "lost the connection" in found["nodes"][0]["reason"]
+
+
+def test_a_login_that_may_not_read_the_setting(valkey: TestServer) -> None:
+    rules = ("~*", "&__keyevent@*", "-@all", "+ping", "+info", "+subscribe", "+get")
+    valkey.add_user("ears", *rules, password="pw")
+    url, env = valkey.url.replace("redis://", "redis://ears@"), {"REDISCLI_AUTH": "pw"}
+    words = ("--url", url, "stats", "events", "-w", "1500ms")
+    with cachectl_started(*words, "-o", "json", env=env) as run:
+        wait_until("it listens", lambda: listened_to(valkey))
+        valkey.run("GET", "absent")
+        done = run.finish().check()
+    found = done.json
+    assert found["missed"] is None
+    reasons = [one["reason"] for one in found["unavailable"]]
+    assert "may not read notify-keyspace-events" in reasons[0]
+    assert "none came" in reasons[1]
+    done = cachectl(*words, "--enable", "--yes", env=env).check(5)
+    assert "may not read" in done.stderr
+
+
+def test_a_listener_that_is_stopped_costs_the_server_no_memory_for_long(
+    valkey: TestServer,
+) -> None:
+    """The server hangs up on who does not read; what was missed is a gap, and counted as lost."""
+    valkey.run("CONFIG", "SET", SETTING, "Em")
+    valkey.run("CONFIG", "SET", "client-output-buffer-limit", "pubsub 200kb 0 0")
+    with listening(valkey, "-w", "1m", "-o", "json") as run:
+        time.sleep(0.3)
+        run.signal(signal.SIGSTOP)
+        client = valkey.client()
+        pipe = client.pipeline(transaction=False)
+        listeners = len(valkey.run("CLIENT", "LIST", "TYPE", "pubsub"))
+        assert listeners
+
+        def hung_up() -> bool:
+            for number in range(2000):
+                pipe.get("x" * 500 + str(number))
+            pipe.execute()
+            return not valkey.run("CLIENT", "LIST", "TYPE", "pubsub")
+
+        wait_until("the server hangs up", hung_up)
+        run.signal(signal.SIGCONT)
+        wait_until("it listens again", lambda: valkey.run("CLIENT", "LIST", "TYPE", "pubsub"))
+        found = stopped(run)
+    node = found["nodes"][0]
+    assert found["gap"] > 0
+    assert node["missed"] + node["lost"] == node["missed_counted"]
+    assert node["lost"] > 0
+
+
+@pytest.mark.soak
+def test_half_an_hour_of_events_takes_no_more_memory(valkey: TestServer) -> None:
+    """Run by hand: `-m soak -s` prints the figures; CACHECTL_SOAK_SECONDS, by default 1800."""
+    seconds = float(os.environ.get("CACHECTL_SOAK_SECONDS", "1800"))
+    valkey.run("CONFIG", "SET", SETTING, "KEAmn")
+    valkey.run("CONFIG", "SET", "maxmemory", valkey.info("memory")["used_memory"] + 8_000_000)
+    valkey.run("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    client, sizes = valkey.client(), []
+    with listening(valkey, "--watch", "--every", "1s", "-o", "ndjson") as run:
+        begun, number = time.monotonic(), 0
+        while time.monotonic() - begun < seconds:
+            pipe = client.pipeline(transaction=False)
+            for _ in range(50):
+                number += 1
+                pipe.get(f"user:{number % 9973}:profile")
+                pipe.set(
+                    f"item:{number}:{number % 97}:{'abcdefgh'[number % 8]}", "x" * 200, px=5000
+                )
+            pipe.execute()
+            time.sleep(0.02)
+            if not sizes or time.monotonic() - sizes[-1][0] > seconds / 30:
+                used = valkey.info("memory")["used_memory"]
+                sizes.append((time.monotonic(), resident(run.process.pid), used))
+        run.signal(signal.SIGINT)
+        rows = run.finish().ndjson
+    ours, servers = [one[1] for one in sizes[3:]], [one[2] for one in sizes[3:]]
+    lost = sum(row["lost"] or 0 for row in rows)
+    print(f"\n{len(rows)} windows, {sum(row['missed'] for row in rows):,} misses, {lost} lost")
+    print(f"ours {ours[0] / 1e6:.1f} to {ours[-1] / 1e6:.1f} MB, most {max(ours) / 1e6:.1f} MB")
+    print(f"server {servers[0] / 1e6:.1f} to {servers[-1] / 1e6:.1f} MB")
+    assert lost == 0
+    assert max(ours) < 1.2 * ours[0]
+
+
+def resident(pid: int) -> int:
+    """Return the resident memory of a process in bytes."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_a_cluster(cluster: TestCluster, isolated_home: Path) -> None:
