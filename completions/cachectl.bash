@@ -80,8 +80,8 @@ _cachectl_command() {
         valued='--window -w --sort --limit --fail-on --output -o' ;;
     'stats clients')
         commands=''
-        options='--by --window -w --limit --fail-on --output -o -h --help'
-        valued='--by --window -w --limit --fail-on --output -o' ;;
+        options='--by --window -w --idle --limit --fail-on --output -o -h --help'
+        valued='--by --window -w --idle --limit --fail-on --output -o' ;;
     'stats latency')
         commands=''
         options='--window -w --limit --fail-on --output -o -h --help'

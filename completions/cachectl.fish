@@ -78,7 +78,7 @@ function __cachectl_options
         case 'stats commands'
             printf '%s\t%s\n' '--window' 'How long to watch: 10s, 1m; 0 for since the last call [default: 10s]' '-w' 'How long to watch: 10s, 1m; 0 for since the last call [default: 10s]' '--since-last' 'Compare with what the last call saved; wait for nothing' '--sort' 'What comes first' '--limit' 'At most this many rows' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'stats clients'
-            printf '%s\t%s\n' '--by' 'Group connections by' '--window' 'How long to watch: 2s, 1m; 0 for one look [default: 2s]' '-w' 'How long to watch: 2s, 1m; 0 for one look [default: 2s]' '--limit' 'At most this many rows' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+            printf '%s\t%s\n' '--by' 'Group connections by' '--window' 'How long to watch: 2s, 1m; 0 for one look [default: 2s]' '-w' 'How long to watch: 2s, 1m; 0 for one look [default: 2s]' '--idle' 'From when on a connection counts as idle, and many as a leak [default: 5m, 10m]' '--limit' 'At most this many rows' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'stats latency'
             printf '%s\t%s\n' '--window' 'How long to watch: 10s, 1m [default: 10s]' '-w' 'How long to watch: 10s, 1m [default: 10s]' '--limit' 'At most this many rows' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'stats slow'
@@ -195,7 +195,7 @@ function __cachectl_valued
         case 'stats commands'
             printf '%s\n' --window -w --sort --limit --fail-on --output -o
         case 'stats clients'
-            printf '%s\n' --by --window -w --limit --fail-on --output -o
+            printf '%s\n' --by --window -w --idle --limit --fail-on --output -o
         case 'stats latency'
             printf '%s\n' --window -w --limit --fail-on --output -o
         case 'stats slow'

@@ -65,7 +65,7 @@ class ClientLike(Protocol):
 class Group:
     """Connections that belong together.
 
-    idle: of them, without a command for IDLE seconds; idle_p50, idle_max, age_max: seconds;
+    idle: of them, without a command for so long; idle_p50, idle_max, age_max: seconds;
     blocked: waiting in BLPOP and the like; subscribed: to channels. memory: bytes that the server
     holds for them, output: of it, answers that wait to be read. came, went: in the window.
     """
@@ -117,10 +117,13 @@ def label_of(client: ClientLike, by: str) -> str:
     return client.host
 
 
-def grouped(now: Sequence[ClientLike], before: Sequence[ClientLike], by: str) -> list[Group]:
+def grouped(
+    now: Sequence[ClientLike], before: Sequence[ClientLike], by: str, idle: float = IDLE
+) -> list[Group]:
     """Return the groups of the clients that are there now, the largest first.
 
-    Replicas and primaries (replication's own connections) are left out.
+    idle: seconds without a command from which on a connection counts as idle. Replicas and
+    primaries (replication's own connections) are left out.
     """
     now, before = _ordinary(now), _ordinary(before)
     known, still = {one.id for one in before}, {one.id for one in now}
@@ -130,7 +133,7 @@ def grouped(now: Sequence[ClientLike], before: Sequence[ClientLike], by: str) ->
     for client in now:
         members.setdefault(label_of(client, by), []).append(client)
     groups = [
-        _group(label, clients, came.get(label, 0), went.get(label, 0))
+        _group(label, clients, came.get(label, 0), went.get(label, 0), idle)
         for label, clients in members.items()
     ]
     groups += [
@@ -153,7 +156,7 @@ def _per_label(clients: Iterable[ClientLike], by: str) -> dict[str, int]:
     return counts
 
 
-def _group(label: str, clients: Sequence[ClientLike], came: int, went: int) -> Group:
+def _group(label: str, clients: Sequence[ClientLike], came: int, went: int, idle: float) -> Group:
     idles = sorted(one.idle for one in clients)
     memories = [one.memory for one in clients if one.memory is not None]
     commands: dict[str, int] = {}
@@ -162,7 +165,7 @@ def _group(label: str, clients: Sequence[ClientLike], came: int, went: int) -> G
     return Group(
         label=label,
         clients=len(clients),
-        idle=sum(idle >= IDLE for idle in idles),
+        idle=sum(one >= idle for one in idles),
         idle_p50=float(idles[len(idles) // 2]),
         idle_max=idles[-1],
         age_max=max(one.age for one in clients),
@@ -179,11 +182,14 @@ def _group(label: str, clients: Sequence[ClientLike], came: int, went: int) -> G
 # --- findings -------------------------------------------------------------------------------------
 
 
-def findings(node: NodeClients, by: str = "name") -> list[Finding]:
-    """Return the pools of one node that leak, are exhausted, or change too fast."""
+def findings(node: NodeClients, by: str = "name", unused: float = LEAKED_IDLE) -> list[Finding]:
+    """Return the pools of one node that leak, are exhausted, or change too fast.
+
+    unused: seconds without a command from which on a connection counts as forgotten.
+    """
     found = [*_of_limit(node), *_of_backlog(node)]
     for group in grouped(node.clients, (), by):
-        found += _of_group(node, group)
+        found += _of_group(node, group, unused)
     return found
 
 
@@ -233,12 +239,12 @@ def _of_backlog(node: NodeClients) -> Iterable[Finding]:
             )
 
 
-def _of_group(node: NodeClients, group: Group) -> Iterable[Finding]:
+def _of_group(node: NodeClients, group: Group, unused: float) -> Iterable[Finding]:
     # Waiting for messages or for work is what such connections are for.
     waiting = group.subscribed + group.blocked
     pooled = group.clients - waiting
     forgotten = sum(
-        one.idle >= LEAKED_IDLE and not one.subscriptions and "b" not in one.flags
+        one.idle >= unused and not one.subscriptions and "b" not in one.flags
         for one in _ordinary(node.clients)
         if label_of(one, "name") == group.label
     )
@@ -247,7 +253,7 @@ def _of_group(node: NodeClients, group: Group) -> Iterable[Finding]:
             "clients.leak",
             Severity.WARNING,
             f"{group.label} holds {forgotten:,} connections that it does not use",
-            f"idle for {LEAKED_IDLE // 60} minutes or more, {group.clients:,} in all, "
+            f"idle for {_minutes(unused)} or more, {group.clients:,} in all, "
             f"the longest {group.idle_max:,} s",
             "close connections or shrink the pool; CONFIG SET timeout 900 closes the forgotten"
             if not node.timeout
@@ -263,3 +269,7 @@ def _of_group(node: NodeClients, group: Group) -> Iterable[Finding]:
             "give blocking commands a pool of their own",
             node.node,
         )
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:g} minutes" if seconds >= 120 else f"{seconds:g} s"

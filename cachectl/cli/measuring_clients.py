@@ -21,10 +21,18 @@ if TYPE_CHECKING:
 
 
 def measure(
-    app: App, server: Server, seconds: float, by: str, limit: int | None
+    app: App,
+    server: Server,
+    seconds: float,
+    by: str,
+    limit: int | None,
+    idle: float | None = None,
 ) -> tuple[Report, KeyboardInterrupt | None]:
-    """Look, wait, look again. Raises CachectlError when no node answers."""
-    from cachectl.analysis.clients import findings
+    """Look, wait, look again. Raises CachectlError when no node answers.
+
+    idle: seconds from which on a connection counts as idle, and as forgotten; None: as usual.
+    """
+    from cachectl.analysis.clients import IDLE, LEAKED_IDLE, findings
     from cachectl.views.stats_clients import clients_report
 
     before, gaps = look(server)
@@ -35,14 +43,19 @@ def measure(
         after, gaps = look(server)
     took = time.monotonic() - begun if seconds else 0.0
     nodes = node_clients(before, after, took)
-    groups = groups_between(before, after, by)
+    groups = groups_between(before, after, by, idle)
     report = clients_report(
         groups,
         nodes,
         server.facts,
         by=by,
+        idle=IDLE if idle is None else idle,
         limit=limit,
-        findings=[finding for node in nodes for finding in findings(node)],
+        findings=[
+            finding
+            for node in nodes
+            for finding in findings(node, unused=LEAKED_IDLE if idle is None else idle)
+        ],
         unavailable=[*server.unavailable, *gaps],
         partial=interruption is not None or bool(gaps) or bool(server.unavailable),
     )
@@ -81,13 +94,17 @@ def node_clients(
 
 
 def groups_between(
-    before: Mapping[str, ClientsOfNode], after: Mapping[str, ClientsOfNode], by: str
+    before: Mapping[str, ClientsOfNode],
+    after: Mapping[str, ClientsOfNode],
+    by: str,
+    idle: float | None = None,
 ) -> list[Group]:
     """Return the clients of all nodes in groups, with who came and went between two looks."""
-    from cachectl.analysis.clients import grouped
+    from cachectl.analysis.clients import IDLE, grouped
 
     earlier = [client for name in after if name in before for client in before[name].clients]
-    return grouped([client for one in after.values() for client in one.clients], earlier, by)
+    now = [client for one in after.values() for client in one.clients]
+    return grouped(now, earlier, by, IDLE if idle is None else idle)
 
 
 def _node(before: ClientsOfNode | None, after: ClientsOfNode, seconds: float) -> NodeClients:

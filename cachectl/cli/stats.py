@@ -160,6 +160,15 @@ def clients(
     ctx: typer.Context,
     by: Annotated[ClientsBy, typer.Option("--by", help="Group connections by")] = ClientsBy.NAME,
     window: measuring.ShortWindow = None,
+    idle: Annotated[
+        str | None,
+        typer.Option(
+            "--idle",
+            metavar="DURATION",
+            help="From when on a connection counts as idle, and many as a leak [default: 5m, 10m]",
+            show_default=False,
+        ),
+    ] = None,
     limit: options.Limit = None,
     fail_on: options.Fail = options.FailOn.NONE,
     output: options.Output = None,
@@ -175,14 +184,19 @@ def clients(
 
       cachectl stats clients --by library --window 0
 
+      cachectl stats clients --idle 1m --fail-on warning
+
       cachectl stats clients -o json | jq '.groups[] | select(.idle > 10)'
     """
     from cachectl.cli import measuring_clients
 
     app = context(ctx)
     seconds = 2.0 if window is None else measuring.duration("--window", window)
+    since = None if idle is None else measuring.duration("--idle", idle)
     with app.server() as server:
-        report, interruption = measuring_clients.measure(app, server, seconds, by.value, limit)
+        report, interruption = measuring_clients.measure(
+            app, server, seconds, by.value, limit, since
+        )
     measuring.finish(app, report, interruption, output, fail_on)
 
 

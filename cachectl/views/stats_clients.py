@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cachectl.analysis.clients import Group, NodeClients
+from cachectl.analysis.clients import IDLE, Group, NodeClients
 from cachectl.model import Finding, ServerFacts, Unavailable
 from cachectl.output.report import Column, Kind, Pairs, Report, Table
 
@@ -21,11 +21,15 @@ _NODES = (
 )
 
 
-def _columns(by: str) -> Sequence[Column]:
+def _short(seconds: float) -> str:
+    return f"{seconds / 60:g}m" if seconds >= 60 else f"{seconds:g}s"
+
+
+def _columns(by: str, idle: float = IDLE) -> Sequence[Column]:
     return (
         Column("group", title=by),
         Column("clients", Kind.COUNT),
-        Column("idle", Kind.COUNT, title="idle 5m+"),
+        Column("idle", Kind.COUNT, title=f"idle {_short(idle)}+"),
         Column("idle_p50", Kind.SECONDS, title="idle p50", drop=4),
         Column("idle_max", Kind.SECONDS, title="longest", drop=2),
         Column("age_max", Kind.SECONDS, title="oldest", drop=7),
@@ -45,12 +49,13 @@ def clients_report(
     server: ServerFacts,
     *,
     by: str,
+    idle: float = IDLE,
     limit: int | None = None,
     findings: Sequence[Finding] = (),
     unavailable: Sequence[Unavailable] = (),
     partial: bool = False,
 ) -> Report:
-    """Return the report. groups: of all nodes together."""
+    """Return the report. groups: of all nodes together; idle: seconds that make one idle."""
     shown = groups if limit is None else groups[:limit]
     hidden = len(groups) - len(shown)
     return Report(
@@ -64,11 +69,12 @@ def clients_report(
                     ),
                     (Column("clients", Kind.COUNT), sum(group.clients for group in groups)),
                     (Column("by", audience="machines"), by),
+                    (Column("idle_from", Kind.SECONDS, audience="machines"), float(idle)),
                 ]
             ),
             Table(
                 "groups",
-                _columns(by),
+                _columns(by, idle),
                 [_row(group) for group in shown],
                 empty="Nobody else is connected.",
             ),

@@ -227,6 +227,28 @@ def test_a_leaking_pool_is_found(valkey: TestServer, start_proxy: Callable[..., 
     assert rows(done.json, "groups", "group")["checkout"]["idle"] == 40
 
 
+def test_connections_that_are_opened_and_forgotten_are_found(valkey: TestServer) -> None:
+    forgotten = [valkey.client(client_name="checkout") for _ in range(25)]
+    for one in forgotten:
+        one.ping()
+    busy = valkey.client(client_name="web")
+
+    def idle_for_two_seconds() -> bool:
+        busy.ping()
+        lines = valkey.run("CLIENT", "LIST").splitlines()
+        idles = [int(line.split(b" idle=")[1].split()[0]) for line in lines if b"checkout" in line]
+        return min(idles) >= 2
+
+    wait_until("they are idle", idle_for_two_seconds)
+    found = document(valkey, "clients", "-w", "0", "--idle", "2s")
+    assert [one["id"] for one in found["findings"]] == ["clients.leak"]
+    assert found["findings"][0]["title"].startswith("checkout holds 25 connections")
+    assert rows(found, "groups", "group")["checkout"]["idle"] == 25
+    assert rows(found, "groups", "group")["web"]["idle"] == 0
+    assert found["idle_from"] == 2
+    assert document(valkey, "clients", "-w", "0")["findings"] == []
+
+
 def test_maxclients_is_found(start_server: Callable[..., TestServer]) -> None:
     server = start_server("valkey-9.1", "--maxclients", "12")
     kept = [server.client(client_name="greedy") for _ in range(9)]

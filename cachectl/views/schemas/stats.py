@@ -96,7 +96,7 @@ _ERROR = {
 _GROUP = {
     "group": "what its connections have in common",
     "clients": "connections",
-    "idle": "of these, idle for five minutes or longer",
+    "idle": "of these, idle for `idle_from` seconds or longer",
     "idle_p50": "half of them are idle for less",
     "idle_max": "the longest idle time",
     "age_max": "age of the oldest connection",
@@ -238,6 +238,7 @@ _CLIENTS = report(
         "window": field(Kind.SECONDS, "between two looks; null for one look"),
         "clients": field(Kind.COUNT, "connections, our own left out"),
         "by": field(Kind.TEXT, "what they are grouped by"),
+        "idle_from": field(Kind.SECONDS, "what counts as idle"),
         "groups": rows(stats_clients._columns("name"), _GROUP, "the largest first"),
         "nodes": rows(stats_clients._NODES, _LIMITS, "limits of each node"),
     },
