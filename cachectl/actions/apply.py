@@ -73,8 +73,9 @@ class Applier:
 
     archive: None for changes that need no copy. lock: looked at before each batch. checks_guards:
     whether keys that are not what the plan saw are left alone. skip: keys that are not ours to
-    change. recheck: the records of the plan
-    that a server which took the place of another may not know the change of.
+    change. recheck: the records of the plan that a server which took the place of another may not
+    know the change of. written: keys one of which was written after it had been copied, on a server
+    that was out of memory and so took no transaction.
     """
 
     server: Server
@@ -95,6 +96,8 @@ class Applier:
     _begun: Recent = field(init=False)
     _missing: Outcome = Outcome.GONE
     _one_by_one: bool = False
+    _is_full: bool = False
+    written: int = 0
     _checked: float = 0.0
 
     def __post_init__(self) -> None:
@@ -136,6 +139,7 @@ class Applier:
     def run_batch(self, keys: Keys, *, upto: int, kind: str = "done") -> None:
         """Change some keys, and note them as done up to record `upto` of the plan."""
         self.ledger.begin()
+        self._is_full = False
         archive = self.archive
         if archive is None:
             self.ledger.journal.note("sent", upto=upto)
@@ -204,7 +208,8 @@ class Applier:
             begun = time.monotonic()
             committing = self._flying[: len(wave)]
             for one in committing:
-                one.group.send_commit(self.change.commands(one.copies, one.group.now))
+                commands = self.change.commands(one.copies, one.group.now)
+                one.group.send_commit(commands, outside=self._is_full)
             for one in committing:
                 again += self._committed(one, keys)
                 del self._flying[0]
@@ -322,7 +327,12 @@ class Applier:
             replies = flying.group.receive_commit()
         except ReplyError as error:
             self._void(flying)
-            return self._denied([copy.key for copy in flying.copies], error)
+            names = [copy.key for copy in flying.copies]
+            if error.code == "OOM" and not self._is_full:
+                self._is_full = True
+                return names
+            return self._denied(names, error)
+        self.written += len(flying.copies) if flying.group.was_written else 0
         copies = flying.copies
         if replies is None:  # one of the keys was written meanwhile, and nothing was changed
             self._void(flying)
@@ -393,7 +403,7 @@ class Applier:
         self._make_durable()
         last = self.archive.count if self.archive else 0
         self._flying = [_Flying(group, [copy], range(first, last))]
-        group.send_commit(self.change.commands([copy], group.now))
+        group.send_commit(self.change.commands([copy], group.now), outside=self._is_full)
         again = self._committed(self._flying[0], keys)
         self._flying = []
         return again

@@ -134,8 +134,13 @@ class Protection:
             for pattern in patterns
         ]
 
-    def is_ours(self, key: bytes) -> bool:
-        """Return whether a key is a lock or a quarantine of cachectl's: silently left out."""
+    def not_ours(self, keys: Sequence[bytes]) -> Sequence[int]:
+        """Return the indexes of keys that are no lock or quarantine of cachectl's."""
+        if OWN_PREFIX not in b"\n".join(keys):
+            return range(len(keys))
+        return [i for i, key in enumerate(keys) if not self._is_ours(key)]
+
+    def _is_ours(self, key: bytes) -> bool:
         if not key.startswith(OWN_PREFIX):
             return False
         return not (self._frees_quarantine and key.startswith(QUARANTINE))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate
+from operator import attrgetter
 
 from cachectl.model import PlannedKey
 from cachectl.server.transaction import Group
@@ -54,12 +57,9 @@ def _taken(
     waiting: list[PlannedKey], most: int, least: int
 ) -> tuple[list[PlannedKey], list[PlannedKey]]:
     """Return the next batch and what follows it."""
-    weight = 0
-    for number, planned in enumerate(waiting[:most], start=1):
-        weight += planned.size
-        if weight >= _BATCH_BYTES and number >= least:
-            most = number
-            break
+    weights = list(accumulate(map(attrgetter("size"), waiting[:most])))
+    if weights[-1] >= _BATCH_BYTES:
+        most = max(least, 1 + bisect_left(weights, _BATCH_BYTES))
     return waiting[:most], waiting[most:]
 
 

@@ -101,8 +101,8 @@ class Chooser(Protocol):
         """Return what to scan for: `fields`, and what choosing needs."""
         ...
 
-    def choose(self, page: Page) -> Page:
-        """Return the keys of a page that are meant."""
+    def choose(self, page: Page, *, found: bool = False) -> Page:
+        """Return the keys of a page that are meant. found: by a scan, which looked at names."""
         ...
 
     def check(self, unavailable: Sequence[Unavailable]) -> None:
@@ -170,7 +170,7 @@ class Planner:
             for item in scan:
                 if isinstance(item, Restarted):
                     return False
-                collector.add(self.chooser.choose(item))
+                collector.add(self.chooser.choose(item, found=True))
         outcome = scan.outcome
         self.chooser.check(outcome.unavailable)
         if not outcome.complete:
@@ -220,9 +220,7 @@ class Collector:
 
     def add(self, page: Page) -> None:
         """Take the keys of a page, but for our own. Raises RefusedError for protected ones."""
-        ours = [i for i, key in enumerate(page.keys) if self._protection.is_ours(key)]
-        if ours:
-            page = page.take([i for i in range(len(page)) if i not in set(ours)])
+        page = page.take(self._protection.not_ours(page.keys))
         if not page.keys:
             return
         now = self._clock.now()

@@ -291,6 +291,11 @@ class _Execution:
                 with suppress(StorageError):  # what matters was made durable before
                     archive.close()
         self.notes += applier.recovery.notes
+        if applier.written:
+            self.notes.append(
+                "the server was out of memory and took no transactions: some of "
+                f"{applier.written:,} keys were written after they had been copied"
+            )
 
     def _open_archive(self) -> SpoolWriter[KeyCopy]:
         """Create the archive, or go on after its last whole frame. Raises DamagedError."""

@@ -183,7 +183,8 @@ def carry(
     policy = app.policy(orders.policy)
     with (
         app.server() as server,
-        Chooser(server, selection, pace=orders.pace, rate=orders.rate, policy=policy) as chooser,
+        # --rate is about keys that are changed: finding ten of them may take a million looks.
+        Chooser(server, selection, pace=orders.pace, policy=policy) as chooser,
     ):
         Job(app, server, chooser, orders, change, archives=archives, trims=trims).go()
 

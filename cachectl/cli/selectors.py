@@ -251,13 +251,13 @@ class Chooser:
             max_rate=self._rate,
         )
 
-    def choose(self, page: Page) -> Page:
+    def choose(self, page: Page, *, found: bool = False) -> Page:
         """Return the keys of a page that are meant, also when no scan has found it.
 
-        Pages that were not scanned have to bring the types. Raises RefusedError,
-        ConnectionLostError.
+        found: by a scan for `request`, which has looked at the names already. Pages that were not
+        scanned have to bring the types. Raises RefusedError, ConnectionLostError.
         """
-        if self._names is not None:
+        if self._names is not None and not found:
             page = page.take(self._names(page))
         if self._types is not None and (page.types is not None or self._type is None):
             page = page.take(self._types(page))

@@ -93,6 +93,7 @@ class Group:
 
     copies: what `look` found, None for keys that are gone. asks: the lane leads to the node that
     the keys' slot is being moved to. now: the server's clock at the look, in Unix milliseconds.
+    was_written: a key was written between look and commit, and changed all the same.
     """
 
     lane: NodeConnection
@@ -100,7 +101,9 @@ class Group:
     asks: bool = False
     copies: list[KeyCopy | None] = field(default_factory=list)
     now: int = 0
+    was_written: bool = False
     _sent: int = 0
+    _outside: bool = False
 
     @property
     def present(self) -> list[KeyCopy]:
@@ -172,18 +175,35 @@ class Group:
         caller = Asking(self.lane) if self.asks else self.lane
         return read_value(caller, copy.key, copy.type)
 
-    def send_commit(self, commands: Sequence[Command]) -> None:
-        """Run the commands if no key of the group was written since the look."""
-        self._sent = len(commands) + 2
+    def send_commit(self, commands: Sequence[Command], *, outside: bool = False) -> None:
+        """Run the commands if no key of the group was written since the look.
+
+        outside: behind an empty transaction, which tells whether one was written, and in the same
+        flight, so that nobody comes between: Redis that is out of memory queues no command.
+        """
+        self._sent, self._outside = len(commands) + 2, outside
         asking = pack("ASKING") if self.asks else b""  # holds until EXEC: MULTI keeps it
-        self.lane.send(asking + pack("MULTI") + pack_all(commands) + pack("EXEC"))
+        packed = pack_all(commands)
+        self.lane.send(
+            asking + (pack("MULTI") + pack("EXEC") + packed)
+            if outside
+            else asking + pack("MULTI") + packed + pack("EXEC")
+        )
 
     def receive_commit(self) -> list[Any] | None:
         """Return the commands' replies, or None when a key was written and nothing was done.
 
         Raises MovedError, ReplyError (of the command that the server did not take).
         """
-        *queued, done = self.lane.receive(self._sent + (1 if self.asks else 0))
+        replies = self.lane.receive(self._sent + (1 if self.asks else 0))
+        if self._outside:
+            first = 2 if self.asks else 1
+            for reply in replies:
+                if isinstance(reply, ReplyError) and reply.code in (*MOVED_CODES, "NOPERM"):
+                    check(reply)
+            self.was_written = replies[first] is None
+            return replies[first + 1 :]
+        *queued, done = replies
         for reply in queued:
             check(reply)
         check(done)

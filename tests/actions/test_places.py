@@ -61,7 +61,7 @@ def test_a_failover_in_the_middle_loses_nothing(start_sentinel, words):
     client = old.client()
     count = 6000
     client.mset({f"k:{i}": f"v{i}" for i in range(count)})
-    command = ("--url", url, "invalidate", "k:*", *words, *ALL, "--rate", "300")
+    command = ("--url", url, "invalidate", "k:*", *words, *ALL, "--rate", "600")
     with cachectl_started(*command) as running:
         wait_until("some are gone", lambda: len(client.keys("k:*")) < count - 300)
         old.kill9()
