@@ -95,6 +95,9 @@ class Sweeper:
         with self._lanes, self._aside:
             for batch in batches(plan, start, lambda: self.pace.batch, stop=stop):
                 self._check_health()
+                if ahead is not None and (self._is_stale or self._rests):
+                    self._land(ahead, kind)
+                    ahead = None
                 self.pace.before(len(batch))
                 self._begun.note(done)
                 upto = done + len(batch)
@@ -103,9 +106,6 @@ class Sweeper:
                 flight = _Flight(batch, upto, is_uncertain=done < uncertain)
                 done = flight.upto
                 self.ledger.journal.note("sent", upto=done)
-                if ahead is not None and (self._is_stale or not self.pace.overlap):
-                    self._land(ahead, kind)
-                    ahead = None
                 if self._is_stale:
                     self._lanes.drop()
                     self._is_stale = False
@@ -117,6 +117,11 @@ class Sweeper:
             if ahead is not None:
                 self._land(ahead, kind)
         return self.ledger.tally
+
+    @property
+    def _rests(self) -> bool:
+        """Whether there may be rests between flights: they must not count as time of the server."""
+        return not self.pace.overlap or self.pace.cap.rate is not None
 
     def _launch(self, flight: _Flight) -> None:
         """Send a flight. What breaks is looked at when it lands: one before it is still out."""
@@ -152,11 +157,13 @@ class Sweeper:
         """Read a flight's replies and note them; settle what became of lost ones."""
         self.ledger.begin()
         trouble = flight.trouble or self._read(flight)
+        seconds = None if trouble else time.monotonic() - flight.sent_at
         while trouble is not None or flight.denied:
             trouble = self._settle(flight, trouble) if trouble else self._one_by_one(flight)
         self.recovery.fine()
         self.ledger.end(upto=flight.upto, copies=0, kind=kind)
-        self.pace.after(len(flight.keys), time.monotonic() - flight.sent_at)
+        if seconds is not None:  # what it takes to find a server again says nothing of its pace
+            self.pace.after(len(flight.keys), seconds)
 
     def _read(self, flight: _Flight) -> Exception | None:
         """Count what was answered. Return what was wrong with the rest, if anything."""
