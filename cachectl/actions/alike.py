@@ -68,24 +68,46 @@ def _values(parts: Iterable[KeyCopy]) -> Iterator[LogicalValue]:
         yield decode_payload(part.data) if part.how == "payload" else unpack_value(part.data)
 
 
-def _fingerprint(pieces: Iterable[LogicalValue]) -> tuple[Any, ...]:
-    """Return what is the same for the same value, however it is cut into pieces."""
-    running = hashlib.blake2b(digest_size=16)
-    total = count = 0
-    state: StreamState | None = None
-    kind = ""
-    for piece in pieces:
-        kind, state = piece.type, piece.stream or state
+class Fingerprint:
+    """What is the same for the same value, however it is cut into pieces, and in what order a set
+    yields its members. Memory holds none of them.
+    """
+
+    def __init__(self) -> None:
+        self._running = hashlib.blake2b(digest_size=16)
+        self._total = self._count = 0
+        self._state: StreamState | None = None
+        self._kind = ""
+
+    def add(self, piece: LogicalValue) -> None:
+        """Take the next piece."""
+        kind = self._kind = piece.type
+        self._state = piece.stream or self._state
         for element in piece.elements:
-            count += 1
+            self._count += 1
             if kind == "string":
-                running.update(element)
+                self._running.update(element)
             elif kind in _UNORDERED:
                 digest = hashlib.blake2b(repr(element).encode(), digest_size=16).digest()
-                total = (total + int.from_bytes(digest, "little")) % 2**128
+                self._total = (self._total + int.from_bytes(digest, "little")) % 2**128
             else:
-                running.update(repr(element).encode())
-    return kind, 0 if kind == "string" else count, total, running.digest(), _groups(state)
+                self._running.update(repr(element).encode())
+
+    def result(self) -> tuple[Any, ...]:
+        """Return what it comes to."""
+        count = 0 if self._kind == "string" else self._count
+        return self._kind, count, self._total, self._running.digest(), _groups(self._state)
+
+    def digest(self) -> bytes:
+        """Return the same in 12 bytes."""
+        return hashlib.blake2b(repr(self.result()).encode(), digest_size=12).digest()
+
+
+def _fingerprint(pieces: Iterable[LogicalValue]) -> tuple[Any, ...]:
+    fingerprint = Fingerprint()
+    for piece in pieces:
+        fingerprint.add(piece)
+    return fingerprint.result()
 
 
 def _groups(state: StreamState | None) -> tuple[Any, ...]:

@@ -21,6 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from cachectl.actions.changes import Change, Outcome, reason_of
+from cachectl.actions.giants import copy_in_pieces
 from cachectl.actions.guards import fits
 from cachectl.actions.ledger import Ledger, Tally
 from cachectl.actions.parting import batches, in_waves
@@ -34,7 +35,6 @@ from cachectl.server.logical import UnknownTypeError
 from cachectl.server.pace import Pace
 from cachectl.server.resp import ReplyError
 from cachectl.server.transaction import GIANT, Group, MovedError
-from cachectl.storage.elements import pack_value
 from cachectl.storage.files import StorageError
 from cachectl.storage.spool import SpoolWriter
 
@@ -390,39 +390,39 @@ class Applier:
         copy = self.change.archived(copy, group.now)
         first = self.archive.count if self.archive else 0
         try:
-            self._archive_giant(group, copy)
+            is_as_planned = self._archive_giant(group, copy, keys[key].guard)
         except UnknownTypeError:
             group.unwatch()
             reason = f"a {copy.type} of this size can't be copied piece by piece"
             self.ledger.count(Outcome.REFUSED, key, reason=reason)
             return []
         except TROUBLE:
-            last = self.archive.count if self.archive else 0
-            self._take_back([_Flying(group, [copy], range(first, last))])
+            self._take_back([self._since(first, group, copy)])
             raise
+        if not is_as_planned:
+            self._take_back([self._since(first, group, copy)])
+            group.unwatch()
+            self.ledger.count(Outcome.CHANGED, key, reason="changed since the plan")
+            return []
         self._make_durable()
-        last = self.archive.count if self.archive else 0
-        self._flying = [_Flying(group, [copy], range(first, last))]
+        self._flying = [self._since(first, group, copy)]
         group.send_commit(self.change.commands([copy], group.now), outside=self._is_full)
         again = self._committed(self._flying[0], keys)
         self._flying = []
         return again
 
-    def _archive_giant(self, group: Group, copy: KeyCopy) -> None:
-        if self.archive is None:
-            return
+    def _since(self, first: int, group: Group, copy: KeyCopy) -> _Flying:
+        last = self.archive.count if self.archive else 0
+        return _Flying(group, [copy], range(first, last))
+
+    def _archive_giant(self, group: Group, copy: KeyCopy, guard: bytes) -> bool:
+        """Copy a giant. Return whether it is what the plan saw."""
         if not self.change.copies_value:
-            self.archive.add(copy)
-            return
-        waiting: KeyCopy | None = None
-        for number, piece in enumerate(group.pieces(copy)):
-            if waiting is not None:
-                self.archive.add(waiting._replace(extra={"piece": number - 1, "more": True}))
-            self._check_archive_size()
-            data = pack_value(piece)
-            waiting = copy._replace(how="pieces", data=data, extra={"piece": number})
-        if waiting is not None:
-            self.archive.add(waiting)
+            if self.archive is not None:
+                self.archive.add(copy)
+            return True
+        guard = guard if self.checks_guards else b""
+        return copy_in_pieces(group, copy, self.archive, guard, self._check_archive_size)
 
     def _make_durable(self) -> None:
         if self.archive is not None and self.archive.is_pending:

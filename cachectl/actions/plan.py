@@ -12,6 +12,7 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any, Protocol
 
+from cachectl.actions.alike import Fingerprint
 from cachectl.actions.changes import Change
 from cachectl.actions.guards import Protection, digest_of_payload
 from cachectl.analysis.frequencies import expected_loads
@@ -21,10 +22,13 @@ from cachectl.errors import PartialError
 from cachectl.model import NEVER, Page, PlannedKey, Unavailable
 from cachectl.server.clock import ServerClock
 from cachectl.server.columns import Field
+from cachectl.server.connection import NodeConnection
 from cachectl.server.handle import Server
 from cachectl.server.lanes import Lanes
+from cachectl.server.logical import UnknownTypeError, read_value
 from cachectl.server.named import NamedKeys
 from cachectl.server.pace import Pace, RateCap
+from cachectl.server.resp import ReplyError, as_text
 from cachectl.server.scan import Restarted, Scan, ScanRequest
 from cachectl.server.scan_types import Progress
 from cachectl.server.transaction import GIANT
@@ -251,7 +255,7 @@ class Collector:
 
 
 class Digests:
-    """Reads digests of values. A giant's is left out: its type and TTL have to do."""
+    """Reads digests of values; a giant's elements piece by piece, so that nobody waits for them."""
 
     def __init__(self, lanes: Lanes) -> None:
         self._lanes = lanes
@@ -259,18 +263,33 @@ class Digests:
     def of(self, page: Page) -> list[bytes]:
         """Return a digest for each key of the page, empty where there is none."""
         sizes = page.sizes or [0] * len(page)
-        small = [i for i, size in enumerate(sizes) if (size or 0) <= GIANT]
         digests = [b""] * len(page)
         by_node: dict[str, list[int]] = {}
-        for i in small:
-            by_node.setdefault(self._lanes.server.node_of(page.keys[i]).name, []).append(i)
+        for i, size in enumerate(sizes):
+            if (size or 0) > GIANT:
+                digests[i] = self._of_giant(page.keys[i])
+            else:
+                by_node.setdefault(self._lanes.server.node_of(page.keys[i]).name, []).append(i)
         for indexes in by_node.values():
-            lane = self._lanes.lane(self._lanes.server.node_of(page.keys[indexes[0]]))
-            payloads = lane.pipeline(("DUMP", page.keys[i]) for i in indexes)
+            payloads = self._lane(page.keys[indexes[0]]).pipeline(
+                ("DUMP", page.keys[i]) for i in indexes
+            )
             for i, payload in zip(indexes, payloads, strict=True):
                 if isinstance(payload, bytes):
                     digests[i] = digest_of_payload(payload)
         return digests
+
+    def _of_giant(self, key: bytes) -> bytes:
+        lane, fingerprint = self._lane(key), Fingerprint()
+        try:
+            for piece in read_value(lane, key, as_text(lane.call("TYPE", key))):
+                fingerprint.add(piece)
+        except (UnknownTypeError, ReplyError):
+            return b""  # its type and TTL have to do
+        return fingerprint.digest()
+
+    def _lane(self, key: bytes) -> NodeConnection:
+        return self._lanes.lane(self._lanes.server.node_of(key))
 
 
 def planned(page: Page, now: int, guards: Sequence[bytes] | None = None) -> list[PlannedKey]:

@@ -54,6 +54,25 @@ def test_a_plan_does_not_get_round_what_a_profile_protects(cache, isolated_home,
     assert cache.client().dbsize() == 40
 
 
+@pytest.mark.parametrize("words", [(), ("--no-archive",)])
+def test_a_giant_that_changed_since_the_plan_is_left_alone(any_server, tmp_path, words):
+    client = any_server.client(protocol=2)
+    for key in ("giant:1", "giant:2"):
+        for start in range(0, 60_000, 20_000):
+            names = (f"field {i}" for i in range(start, start + 20_000))
+            client.hset(key, mapping=dict.fromkeys(names, "v" * 60))
+    plan = tmp_path / "plan"
+    run(any_server, "invalidate", "giant:*", "--plan", plan).check()
+    client.hset("giant:1", "field 7", "w" * 60)  # as many fields, as many bytes
+    done = run(any_server, "invalidate", "apply", plan, *words, *EVERYTHING).check(3).json
+    assert (done["removed"], done["changed"]) == (1, 1)
+    assert client.keys("*") == [b"giant:1"]
+    if not words:
+        run(any_server, "undo", "last").check()
+        assert client.hlen("giant:2") == 60_000
+        assert client.hget("giant:1", "field 7") == b"w" * 60
+
+
 # --- production -------------------------------------------------------------------------------
 
 
