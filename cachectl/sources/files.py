@@ -46,10 +46,12 @@ class FilePages:
 
     def __iter__(self) -> Generator[Page]:
         counted = _Counted(self.spec.limits.max_bytes)
-        for path in self.paths():
+        paths = self.paths()
+        for path in paths:
             with self._open(path) as file:
+                pages = self._pages(path, file, counted)
                 try:
-                    yield from self._pages(path, file, counted)
+                    yield from _with_name(pages, path.name) if len(paths) > 1 else pages
                 except SourceError as error:
                     raise SourceError(
                         f"cannot use {path.name}: it {error.message}", hint=error.hint
@@ -140,6 +142,16 @@ class FilePages:
         return round(total)
 
 
+def _with_name(pages: Iterator[Page], name: str) -> Iterator[Page]:
+    """Yield a file's pages; what is wrong with a row says which row of which file that is."""
+    before = 0
+    for page in pages:
+        for i, what in page.bad.items():
+            page.bad[i] = f"{what} (row {before + i + 1} of {name})"
+        before += len(page)
+        yield page
+
+
 def in_pages(elements: Iterator[Any] | JsonArray) -> Iterator[Page]:
     """Yield the elements of an array as pages of rows."""
     iterator = iter(elements)
@@ -222,9 +234,11 @@ def _csv(file: Any, delimiter: str, longest: int) -> Iterator[Page]:
         _check_header(header)
         width = len(header)
         while records := list(islice(reader, BATCH_ROWS)):
-            records = [record for record in records if record]
+            if {width}.issuperset(map(len, records)):
+                yield Page([dict(zip(header, record, strict=False)) for record in records])
+                continue
             page = Page([])
-            for i, record in enumerate(records):
+            for i, record in enumerate(record for record in records if record):
                 if len(record) == width:
                     page.rows.append(dict(zip(header, record, strict=True)))
                 else:

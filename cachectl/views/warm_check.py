@@ -45,7 +45,7 @@ def check_report(check: ManifestCheck) -> Report:
     head = (manifest.name, str(manifest.path), manifest.description or None, manifest.digest)
     skipped = [source.spec.name for source in check.sources if not source.looked]
     notes = []
-    if skipped and not check.findings:
+    if skipped:
         notes.append(f"not looked at: {', '.join(skipped)}")
     return Report(
         schema=SCHEMA,

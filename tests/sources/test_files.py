@@ -214,6 +214,13 @@ def test_bad_lines_are_told_and_the_rest_is_read(tmp_path: Path) -> None:
     assert problems[0].source == "s"
 
 
+def test_of_several_files_the_problem_says_which(tmp_path: Path) -> None:
+    (tmp_path / "a.ndjson").write_text('{"id": 1}\n{"id": 2}\n')
+    (tmp_path / "b.ndjson").write_text('{"id": 3}\nnonsense\n')
+    (problem,) = read(source_of(tmp_path, "{file: '*.ndjson'}"))[1]
+    assert (problem.row, problem.what) == (4, "is not JSON (row 2 of b.ndjson)")
+
+
 def test_deep_json_is_no_crash(tmp_path: Path) -> None:
     (tmp_path / "a.ndjson").write_bytes(b'{"a":' * 50_000 + b"\n" + b'{"id": 1}')
     rows, problems = read(source_of(tmp_path, "{file: a.ndjson}"))
