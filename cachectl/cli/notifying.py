@@ -155,6 +155,7 @@ def heard(
     named: the user named the kinds, so that all of them are meant, whatever they cost. labels: of
     the tally. Raises RefusedError when nothing of it is published.
     """
+    from cachectl.actions.guards import check_target
     from cachectl.actions.notifying import Notifications, states
     from cachectl.analysis.keyevents import EventTally, Kind, letters_of, names_of
     from cachectl.server.events import EventFeed
@@ -164,6 +165,7 @@ def heard(
         problems: list[str] = []
         state = states(server, letters_of(kinds))
         if enable and any(_is_wanting(one) for one in state):
+            check_target(server)  # before anything is measured for it
             # Who names the kinds and does not want to be asked needs no prediction.
             cost = None if named and yes else _traffic(app, server)
             meant = list(kinds) if named or cost is None else cost.affordable(kinds)

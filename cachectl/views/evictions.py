@@ -13,6 +13,7 @@ from cachectl.analysis.regret import Regret
 from cachectl.model import Estimate, Finding, ServerFacts, Unavailable
 from cachectl.output.report import Audience, Column, Pairs, Report, Table
 from cachectl.output.report import Kind as Cell
+from cachectl.views.cut import cut
 from cachectl.views.stats_events import completeness
 
 SCHEMA = "cachectl.evictions/1"
@@ -77,10 +78,7 @@ def evictions_report(
     partial: bool = False,
 ) -> Report:
     """Return the report. settings: the most important first."""
-    rows = _namespaces(facts)[:limit]
-    shown = rows[:SHOWN] if limit is None else rows
-    hidden = len(_namespaces(facts)) - len(shown)
-    more = [f"{hidden:,} more namespaces; --limit shows more"] if hidden else []
+    rows, shown, more = cut(_namespaces(facts), limit, SHOWN, "namespaces")
     several = len(facts.nodes) > 1
     chosen = [(one.name, one.value, one.reason, one.advice) for one in settings]
     tables = [

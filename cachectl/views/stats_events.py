@@ -9,6 +9,7 @@ from cachectl.analysis.keyevents import COUNTED, KINDS, EventWindow, Kind, NodeE
 from cachectl.model import Finding, ServerFacts, Unavailable
 from cachectl.output.report import Column, Pairs, Report, Table
 from cachectl.output.report import Kind as Cell
+from cachectl.views.cut import cut
 
 SCHEMA = "cachectl.stats-events/1"
 SHOWN = 20
@@ -47,12 +48,8 @@ def events_report(
     partial: bool = False,
 ) -> Report:
     """Return the report of one window. kinds: what is published; the others are not known."""
-    rows = [
-        _row(one.namespace, one.counts, window.seconds, kinds) for one in window.namespaces[:limit]
-    ]
-    shown = rows[:SHOWN] if limit is None else rows
-    hidden = len(window.namespaces) - len(shown)
-    more = [f"{hidden:,} more namespaces; --limit shows more"] if hidden else []
+    found = [_row(one.namespace, one.counts, window.seconds, kinds) for one in window.namespaces]
+    rows, shown, more = cut(found, limit, SHOWN, "namespaces")
     total = _row(b"all", window.counts, window.seconds, kinds)
     empty = "Nothing happened to any key." if kinds else "No event came."
     return Report(

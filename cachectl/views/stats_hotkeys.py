@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from cachectl.analysis.hotkeys import HotKey
 from cachectl.model import Finding, ServerFacts, Unavailable
 from cachectl.output.report import Column, Kind, Pairs, Report, Table
+from cachectl.views.cut import cut
 
 SCHEMA = "cachectl.stats-hotkeys/1"
 SHOWN = 20
@@ -41,10 +42,7 @@ def hotkeys_report(
     partial: bool = False,
 ) -> Report:
     """Return the report. method: hotkeys, lfu or monitor; how: what it did and how sure it is."""
-    listed = keys[:limit]
-    shown = listed[:SHOWN] if limit is None else listed
-    hidden = len(keys) - len(shown)
-    more = [f"{hidden:,} more keys; --limit shows more"] if hidden else []
+    listed, shown, more = cut(keys, limit, SHOWN, "keys")
     had = {name for name, _ in _FIGURES if any(getattr(one, name) is not None for one in keys)}
     columns = [
         column

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from cachectl.analysis.slowest import SlowShape
 from cachectl.model import Finding, ServerFacts, Unavailable
 from cachectl.output.report import Column, Kind, Pairs, Report, Table
+from cachectl.views.cut import cut
 
 SCHEMA = "cachectl.stats-slow/1"
 THRESHOLDS = (Column("node"), Column("why"), Column("threshold", Kind.NUMBER))
@@ -43,10 +44,7 @@ def slow_report(
     partial: bool = False,
 ) -> Report:
     """Return the report. thresholds: (node, why, from how many µs or bytes on it is logged)."""
-    listed = shapes if limit is None else shapes[:limit]
-    shown = listed[:SHOWN] if limit is None else listed
-    hidden = len(shapes) - len(shown)
-    more = [f"{hidden:,} more shapes; --limit shows more"] if hidden else []
+    listed, shown, more = cut(shapes, limit, SHOWN, "shapes")
     sizes = any(one.size is not None for one in shown)
     return Report(
         SCHEMA,
