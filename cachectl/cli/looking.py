@@ -61,6 +61,7 @@ class Looker:
     def begin(self) -> None:
         """Take the samples that the first look compares with. Raises CachectlError."""
         self._probes.follow()
+        self._latencies()
         with self._probes.held():
             self._before = {one.node: one for one in self._sampler.sample().nodes}
 
