@@ -88,6 +88,15 @@ class RunDirectory:
         state = str(facts.get("state", "damaged"))
         return "stopped" if state == "running" and not self.is_active else state
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the run found no key, and no tag set."""
+        try:
+            facts = self.load()
+        except DamagedError:
+            return False
+        return not facts.get("keys", 1) and not facts.get("tags")
+
     def remove(self) -> None:
         """Delete the run with its archive: it cannot be undone after that."""
         shutil.rmtree(self.path)
@@ -117,11 +126,12 @@ class Runs:
     def find(self, name: str) -> RunDirectory:
         """Return the run that `name` names: an id, a unique beginning of one, or `last`.
 
+        A run that found no key is not meant by `last`: who undoes wants the one that did something.
         Raises ConfigError when there is none, or more than one.
         """
         runs = list(self.all())
         if name == "last" and runs:
-            return runs[0]
+            return next((run for run in runs if not run.is_empty), runs[0])
         found = [run for run in runs if name and run.id.startswith(name)]
         if len(found) == 1:
             return found[0]

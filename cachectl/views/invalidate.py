@@ -296,7 +296,11 @@ def runs_report(runs: Sequence[tuple[Mapping[str, Any], int]]) -> Report:
 
 def run_facts_report(facts: Mapping[str, Any], size: int, archived: int | None) -> Report:
     """Return everything that is known of one run."""
-    change = {k: v for k, v in facts.get("change", {}).items() if v not in ("", None)}
+    change = {
+        name: len(value) if isinstance(value, list) else value
+        for name, value in facts.get("change", {}).items()
+        if value not in ("", None, [])
+    }
     pairs = [
         (Column("run"), facts.get("id")),
         (Column("state"), facts.get("state")),

@@ -245,6 +245,12 @@ def test_a_stopped_run_is_pruned_like_any_other(cache, start_proxy):
     assert cachectl("invalidate", "runs", "-o", "json").json["runs"] == []
 
 
+def test_a_run_that_found_nothing_is_not_the_last_one(cache):
+    run(cache, "invalidate", "app:*", "--yes").check()
+    run(cache, "invalidate", "app:*", "--yes").check()
+    assert run(cache, "undo", "last", "-o", "json").check().json["restored"] == 20
+
+
 def audit_events(home: Path):
     (log,) = home.rglob("audit.log")
     return [json.loads(line)["event"] for line in log.read_text().splitlines()]
