@@ -10,6 +10,7 @@ from pathlib import Path
 import keyspace
 import pytest
 from programs import ROOT, cachectl
+from topologies import wait_until
 
 EVERYTHING = ("--max-percent", "100", "--yes", "-o", "json")
 
@@ -264,3 +265,44 @@ def test_every_undo_leaves_an_audit_line_however_it_ends(cache, isolated_home):
     archive.write_bytes(archive.read_bytes()[:-40] + b"x" * 40)
     run(cache, "undo", "last").check(7)
     assert audit_events(isolated_home) == ["invalidate", "undo", "undo stopped"]
+
+
+# --- limits -------------------------------------------------------------------------------------
+
+
+def test_a_replica_that_lags_too_far_stops_the_run(cache, start_server, isolated_home):
+    client = cache.client(protocol=2)
+    with start_server("valkey-9.1") as replica:
+        replica.run("REPLICAOF", cache.host, cache.port)
+        wait_until("it follows", lambda: replica.info()["master_link_status"] == "up")
+        limits = {"max_lag": "10kb", "critical_lag": "100kb"}
+        name = profile(isolated_home, cache, limits=limits)
+        words = ("-p", name, "invalidate")
+        with replica.suspended():
+            client.set("big", "x" * 2_000_000)
+            done = cachectl(*words, "app:*", "--yes").check(3)
+            assert "bytes behind" in done.stderr
+            assert client.dbsize() == 41
+        wait_until("it has caught up", lambda: replica.client().exists("big"))
+        assert cachectl(*words, "resume", "last", "-o", "json").check().json["removed"] == 20
+
+
+def test_an_archive_that_would_be_too_large_is_refused_before(cache, isolated_home):
+    client = cache.client(protocol=2)
+    client.set("app:big", "x" * 3_000_000)
+    name = profile(isolated_home, cache, limits={"max_archive": "1mb"})
+    done = cachectl("-p", name, "invalidate", "app:*", "--yes").check(5)
+    assert "max_archive" in done.stderr
+    assert client.dbsize() == 41
+    cachectl("-p", name, "invalidate", "app:*", "--no-archive", "--yes").check()
+
+
+def test_more_keys_than_one_run_may_change_are_refused(cache, isolated_home):
+    client = cache.client(protocol=2)
+    client.mset({f"more:{i}": "x" for i in range(400)})
+    for words in (("--max-keys", "399"), ("--max-percent", "90"), ()):
+        done = run(cache, "invalidate", "more:*", "--yes", *words).check(5)
+        assert "--max-" in done.stderr
+    name = profile(isolated_home, cache, limits={"max_keys": 50, "max_percent": 100})
+    assert "50" in cachectl("-p", name, "invalidate", "more:*", "--yes").check(5).stderr
+    assert client.dbsize() == 440
