@@ -43,8 +43,9 @@ def refuse(host: str, text: str, allowed: Sequence[Network]) -> None:
     for meant in (address, *_inside(address)):
         kind = _kind(meant)
         if kind and not any(meant in network for network in allowed):
+            also = "" if host == text == str(meant) else f", which is {meant}"
             raise SourceError(
-                f"may not ask {host}, which is {meant}: {kind}",
+                f"may not ask {host}{also}: {kind}",
                 hint=f"if it is meant, allow it: --allow-network {meant}",
             )
 

@@ -30,6 +30,8 @@ MOST_ELEMENTS = 1_000_000
 """Elements of one collection; they are held in memory together."""
 LONGEST_TTL = 100 * 365 * 86_400
 """Seconds (100 years)."""
+ROW_TTLS = ("column", "kept")
+"""The kinds of TTL that each row says."""
 _REMEMBERED = 250_000
 
 
@@ -224,7 +226,7 @@ class _Gathering:
             self.keys,
             self.values,
             self.rows,
-            self.ttls or None,
+            self.ttls if self.entry.ttl.kind in ROW_TTLS else None,
             None,
             self.tags if self.entry.tags else None,
             tuple(self.problems),
@@ -321,10 +323,10 @@ def _copied(row: Row) -> Any:
 
 def _ttl_of(entry: Entry) -> Callable[[Row], int] | None:
     """Return what reads a key's TTL in milliseconds out of its row; None: rows have none."""
+    if entry.ttl.kind not in ROW_TTLS:
+        return None
     if entry.ttl.kind == "kept":
         return _kept_ttl
-    if entry.ttl.kind != "column":
-        return None
     column = entry.ttl.column
     look = lookup(column)
 

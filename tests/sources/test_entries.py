@@ -392,7 +392,8 @@ def test_copies_keep_type_and_ttl() -> None:
         {"key": b"old:3", "type": "list", "ttl_ms": 0, "value": LogicalValue("list", [b"x"])},
         {"key": b"old:4", "type": "list", "ttl_ms": 5, "value": None},
     ]
-    (part, _) = rendered(made, rows)
+    (part, rest) = rendered(made, rows)
+    assert (rest.keys, rest.ttls) == ([], [])
     assert part.keys == [b"new:\xff", b"new:2"]
     assert part.values == [b"a", [b"x"]]
     assert part.types == ["string", "list"]
