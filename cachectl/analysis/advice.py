@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from cachectl.analysis.intervals import Stratum
 from cachectl.analysis.sampling import estimate_groups
 from cachectl.analysis.templates import Labels
-from cachectl.model import Estimate, Finding, LogicalValue, Page, Severity
+from cachectl.model import Estimate, Figure, Finding, LogicalValue, Page, Severity, value_of
 
 WORTH_SHARE = 0.01
 WORTH_BYTES = 64 * 1024
@@ -32,12 +32,12 @@ class Advice:
 
     id: str
     title: str
-    saves: int | Estimate
+    saves: Figure
     basis: str
     risk: str
     how: str
     subject: bytes = b""
-    keys: int | Estimate | None = None
+    keys: Figure | None = None
     severity: Severity = Severity.INFO
     protects: bool = False
 
@@ -78,7 +78,7 @@ class Savings:
         """Note what one key would save."""
         self.of_keys[page, row] = group, saved
 
-    def totals(self, drawn: Drawn) -> dict[Labels, tuple[int | Estimate, int | Estimate]]:
+    def totals(self, drawn: Drawn) -> dict[Labels, tuple[Figure, Figure]]:
         """Return group → (bytes, keys): what all keys would save, and how many there are."""
         pages, paths = [], []
         for at, page in enumerate(drawn.pages):
@@ -98,14 +98,9 @@ class Savings:
 _NONE: Labels = ()
 
 
-def _plain(figure: Estimate) -> int | Estimate:
+def _plain(figure: Estimate) -> Figure:
     exact = figure.low == figure.value == figure.high
     return round(figure.value) if exact else figure
-
-
-def value_of(figure: int | Estimate) -> float:
-    """Return a figure without its interval."""
-    return figure.value if isinstance(figure, Estimate) else figure
 
 
 def worth_giving(advice: Iterable[Advice], used: int) -> list[Advice]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable
 
-from cachectl.analysis.advice import Advice, Drawn, Savings, about, value_of
+from cachectl.analysis.advice import Advice, Drawn, Savings, about
 from cachectl.analysis.cold import COLD_SHARE, IDLE_LEVELS
 from cachectl.analysis.keycosts import KeyCosts
 from cachectl.analysis.templates import Labels
-from cachectl.model import NO_TTL
+from cachectl.model import NO_TTL, value_of
 
 SHORT = 2
 """Letters that are left of a word of a name."""
@@ -74,7 +75,7 @@ def ttl_advice(drawn: Drawn) -> Iterable[Advice]:
         expiring, eternal = counts[space]
         if expiring <= eternal:
             continue
-        name = b"".join(space).decode("utf-8", "backslashreplace")
+        name = shlex.quote(b"".join(space).decode("utf-8", "backslashreplace"))
         yield about(
             space,
             Advice(
@@ -84,7 +85,7 @@ def ttl_advice(drawn: Drawn) -> Iterable[Advice]:
                 f"MEMORY USAGE of these keys; {expiring:,} of {expiring + eternal:,} that were "
                 "seen expire",
                 "what never expired may be meant to stay: look at some first",
-                f"cachectl keys list --namespace '{name}' --no-ttl; then give them the TTL of "
+                f"cachectl keys list --namespace {name} --no-ttl; then give them the TTL of "
                 "the others, and find out who writes them",
                 keys=keys,
             ),
@@ -107,7 +108,7 @@ def unread_advice(drawn: Drawn) -> Iterable[Advice]:
     for space, (saves, keys) in savings.totals(drawn).items():
         if cold[space] < COLD_SHARE * bytes_of[space] or not value_of(saves):
             continue
-        name = b"".join(space).decode("utf-8", "backslashreplace")
+        name = shlex.quote(b"".join(space).decode("utf-8", "backslashreplace"))
         yield about(
             space,
             Advice(
@@ -117,7 +118,7 @@ def unread_advice(drawn: Drawn) -> Iterable[Advice]:
                 f"MEMORY USAGE of keys that were idle for a week; they are "
                 f"{cold[space] / bytes_of[space]:.0%} of the namespace",
                 "rare readers (monthly jobs, failovers) would miss",
-                f"cachectl invalidate --namespace '{name}' --dry-run; what is removed can be put "
+                f"cachectl invalidate --namespace {name} --dry-run; what is removed can be put "
                 "back with cachectl undo",
                 keys=keys,
             ),

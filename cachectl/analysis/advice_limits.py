@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from cachectl.analysis import encodings
-from cachectl.analysis.advice import Advice, Drawn, Savings, value_of
+from cachectl.analysis.advice import Advice, Drawn, Savings
 from cachectl.analysis.keycosts import KeyCosts, parts_of
-from cachectl.model import LogicalValue
+from cachectl.model import LogicalValue, value_of
 
 _LOOSE = frozenset({"hashtable", "skiplist"})
 ENTRIES = (128, 256, 512, 1024)

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from statistics import mean
 
 from cachectl.analysis import encodings
-from cachectl.analysis.advice import Advice, Drawn, Savings, about, name_of, value_of
+from cachectl.analysis.advice import Advice, Drawn, Savings, about, name_of
 from cachectl.analysis.keycosts import KeyCosts
 from cachectl.analysis.templates import Labels
-from cachectl.model import NO_TTL, Estimate, LogicalValue
+from cachectl.model import NO_TTL, Estimate, LogicalValue, value_of
 
 Packer = Callable[[bytes], int]
 """Bytes → how many they are when compressed."""

@@ -17,9 +17,8 @@ from cachectl.analysis.keyspace import folding_of
 from cachectl.analysis.namespaces import index_by
 from cachectl.analysis.sampling import SampledNamespace, estimate_groups, group_pages
 from cachectl.analysis.templates import Labels
-from cachectl.model import Estimate, Finding, Page, Severity
+from cachectl.model import Estimate, Figure, Finding, Page, Severity, low_of, value_of
 
-Figure = int | Estimate
 _WIDTH = 8
 """Keys and bytes: in all, and of three levels at most."""
 
@@ -234,16 +233,6 @@ def _coldest_first(spaces: Iterable[ColdSpace]) -> tuple[ColdSpace, ...]:
         return cold, -value_of(space.bytes), space.namespace
 
     return tuple(sorted(spaces, key=order))
-
-
-def value_of(figure: Figure) -> float:
-    """Return a figure without its interval."""
-    return figure.value if isinstance(figure, Estimate) else figure
-
-
-def low_of(figure: Figure) -> float:
-    """Return what a figure is at least."""
-    return figure.low if isinstance(figure, Estimate) else figure
 
 
 # --- findings -------------------------------------------------------------------------------------

@@ -15,9 +15,6 @@ from cachectl.analysis.counters import decimal, number
 from cachectl.analysis.pressure import Pressure
 from cachectl.model import MemorySample
 
-TABLES = ("tables", "expires", "slots")
-"""The parts that each database has its own of."""
-
 # Part → the fields of MEMORY STATS that make it up (several names for what is the same).
 _OF_STATS: dict[str, tuple[str, ...]] = {
     "startup": ("startup.allocated",),

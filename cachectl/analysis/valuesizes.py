@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from cachectl.analysis.intervals import Stratum
 from cachectl.analysis.sampling import estimate_groups
-from cachectl.model import Estimate, Page
+from cachectl.model import Figure, Page
 
 _LINE = re.compile(r"db(\d+)_distrib_([a-z]+)_(sizes|items)")
 _TYPES = {"strings": "string", "lists": "list", "sets": "set", "zsets": "zset", "hashes": "hash"}
@@ -32,7 +32,7 @@ class SizeBin:
     type: str
     unit: str
     low: int
-    keys: int | Estimate
+    keys: Figure
     database: int | None = None
 
     @property

@@ -102,6 +102,7 @@ def _draw(work: Work, found: Advised) -> Drawn:
 def _look_into(work: Work, found: Advised, drawn: Drawn, most_bytes: int) -> Drawn:
     """Read values of whole pages in random order until the budget is spent."""
     from cachectl.analysis.advice import thinned
+    from cachectl.model import Unavailable
     from cachectl.server.peeking import Peeker
 
     values: dict[int, list[LogicalValue | None]] = {}
@@ -123,6 +124,10 @@ def _look_into(work: Work, found: Advised, drawn: Drawn, most_bytes: int) -> Dra
             spent += max(peeked.read, _LEAST * count)
             refused += peeked.refused
             skipped += peeked.skipped
+            if peeked.forbidden and not count:  # asking for more would fill the server's ACL LOG
+                gap = Unavailable("what is in values", peeked.forbidden, "see cachectl help acl")
+                found.unavailable.append(gap)
+                break
             progress.update(spent, most_bytes)
     chosen = sorted(values)
     read = thinned(drawn, chosen)

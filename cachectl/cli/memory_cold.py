@@ -26,7 +26,8 @@ def cold_of(work: Work, by: str, depth: int | None) -> tuple[KeyPass, ColdSummar
 
 def notes_on(server: Server, summary: ColdSummary) -> list[str]:
     """Return what people should know of idle times on this server."""
-    from cachectl.analysis.cold import LFU_LEVELS, value_of
+    from cachectl.analysis.cold import LFU_LEVELS
+    from cachectl.model import value_of
     from cachectl.output.units import show_duration
     from cachectl.server.info import number
     from cachectl.server.memory import setting

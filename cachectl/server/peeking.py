@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from cachectl.model import LogicalValue, Page
-from cachectl.server.connection import NodeConnection
+from cachectl.server.connection import ConnectionLostError, NodeConnection
 from cachectl.server.gate import Gate
 from cachectl.server.handle import Server
 from cachectl.server.node import Node
 from cachectl.server.pace import Pace, RateCap
 from cachectl.server.resp import Argument, ReplyError, as_float, as_pairs
+from cachectl.server.scan_errors import is_about_key
 
 STRING_CAP = 64 * 1024
 """Bytes of a string that are read."""
@@ -37,12 +38,15 @@ Command = tuple[Argument, ...]
 
 @dataclass(slots=True)
 class Peeked:
-    """What was read. values: parallel to the keys of a page. read: bytes, refused: keys that the
-    login may not read, skipped: collections that were too large."""
+    """What was read. values: parallel to the keys of a page. read: bytes; refused: values that the
+    login may not read; forbidden: the server's words when it may not run the command at all; lost:
+    those that moved or changed meanwhile; skipped: collections that were too large."""
 
     values: list[LogicalValue | None]
     read: int = 0
     refused: int = 0
+    forbidden: str = ""
+    lost: int = 0
     skipped: int = 0
 
 
@@ -63,7 +67,7 @@ class Peeker:
     def values(self, page: Page) -> Peeked:
         """Read the values of a page's keys, None for what is not read.
 
-        The page needs types and sizes. Raises ConnectionLostError.
+        The page needs types and sizes. Raises CannotConnectError.
         """
         found = Peeked([None] * len(page))
         types = page.types or [""] * len(page)
@@ -81,7 +85,12 @@ class Peeker:
             replies = self._flight(page.node, [command for _, command, _ in group])
             for (row, _, size), reply in zip(group, replies, strict=True):
                 if isinstance(reply, ReplyError):
-                    found.refused += 1
+                    if is_about_key(reply):
+                        found.refused += 1
+                    elif reply.code == "NOPERM":
+                        found.forbidden = reply.text
+                    else:
+                        found.lost += 1
                     continue
                 found.read += size
                 found.values[row] = _value(types[row], reply)
@@ -106,7 +115,15 @@ class Peeker:
         self._pace.before(len(commands))
         gate.enter()
         sent_at = time.monotonic()
-        replies = connection.pipeline(commands)
+        try:
+            replies = connection.pipeline(commands)
+        except ConnectionLostError:  # reading twice harms nobody
+            self._open.pop(name)
+            gate.close()
+            connection, gate = self._connection(name)
+            counts[:] = [0, 0, 0]
+            gate.enter()
+            replies = connection.pipeline(commands)
         self._pace.after(len(commands), time.monotonic() - sent_at)
         for reply in replies:
             missing = reply is None or reply in (b"", [], {})

@@ -10,7 +10,7 @@ from cachectl.analysis.memory import NodeMemory, ProcessMemory
 from cachectl.analysis.sampling import SampledNamespace
 from cachectl.analysis.summary import NamespaceSummary
 from cachectl.analysis.valuesizes import SizeBin
-from cachectl.model import Estimate, Finding, ServerFacts, Unavailable
+from cachectl.model import Estimate, Finding, ServerFacts, Unavailable, value_of
 from cachectl.output.report import Audience, Block, Column, Histogram, Kind, Pairs, Report, Table
 from cachectl.views.scan import without_bar
 
@@ -317,8 +317,7 @@ def _histograms(sizes: Sequence[SizeBin]) -> list[Block]:
         sums: dict[int, float] = {}
         for one in sizes:
             if one.unit == unit:
-                keys = one.keys.value if isinstance(one.keys, Estimate) else one.keys
-                sums[one.low] = sums.get(one.low, 0) + keys
+                sums[one.low] = sums.get(one.low, 0) + value_of(one.keys)
         if sums:
             low, high = min(sums), max(sums)
             rows = [(_label(at), sums.get(at, 0)) for at in _steps(low, high)]

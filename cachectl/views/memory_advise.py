@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cachectl.analysis.advice import Advice, value_of
-from cachectl.model import Finding, ServerFacts, Severity, Unavailable
+from cachectl.analysis.advice import Advice
+from cachectl.model import Finding, ServerFacts, Severity, Unavailable, value_of
 from cachectl.output.report import Audience, Block, Column, Kind, Pairs, Report, Table
 
 SCHEMA = "cachectl.memory-advise/1"

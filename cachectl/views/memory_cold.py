@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from cachectl.analysis.cold import IDLE_LEVELS, LFU_LEVELS, ColdSpace, ColdSummary, value_of
-from cachectl.model import Finding, ServerFacts, Unavailable
+from cachectl.analysis.cold import IDLE_LEVELS, LFU_LEVELS, ColdSpace, ColdSummary
+from cachectl.model import Finding, ServerFacts, Unavailable, value_of
 from cachectl.output.report import Block, Column, Kind, Pairs, Report, Table
 
 SCHEMA = "cachectl.memory-cold/1"

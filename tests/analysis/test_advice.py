@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 
-from cachectl.analysis.advice import Advice, Drawn, Savings, thinned, value_of, worth_giving
+from cachectl.analysis.advice import Advice, Drawn, Savings, thinned, worth_giving
 from cachectl.analysis.advice_keys import ttl_advice, unread_advice
 from cachectl.analysis.intervals import Stratum
 from cachectl.analysis.memory_settings import process_advice, settings_findings
-from cachectl.model import Estimate, MemorySample, Page, Severity
+from cachectl.model import Estimate, MemorySample, Page, Severity, value_of
 
 GIB = 2**30
 DAY = 86_400

@@ -306,3 +306,17 @@ def test_people_see_it_within_80_columns(any_server: TestServer) -> None:
 
 def test_words_that_do_not_go_together(any_server: TestServer) -> None:
     cachectl("--url", any_server.url, "memory", "--sample", "5", "--full").check(2)
+
+
+def test_a_replica_costs_a_backlog(start_server: Callable[..., TestServer]) -> None:
+    primary, replica = start_server(), start_server()
+    assert "backlog" not in parts_of(document(primary, "--no-keys"))
+    replica.run("REPLICAOF", primary.host, primary.port)
+    wait_until(
+        "the replica is there",
+        lambda: primary.info("replication").get("slave0", {}).get("state") == "online",
+    )
+    found = document(primary, "--no-keys")
+    assert parts_of(found)["backlog"] > 0
+    assert parts_of(found)["other"] == 0
+    assert sum(parts_of(found).values()) == found["used_memory"]
