@@ -56,7 +56,8 @@ def advise(work: Work, most_bytes: int) -> Advised:
         found.advice += process_advice(sample, fragmentation=fragmentation)
     _of_keys(work, found, most_bytes, taken.nodes[0])
     found.advice = worth_giving(found.advice, memory.used)
-    found.partial = bool(found.unavailable)
+    complete = found.done is not None and found.done.facts.complete
+    found.partial = bool(found.unavailable) or not complete
     return found
 
 
