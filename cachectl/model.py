@@ -119,11 +119,6 @@ def value_of(figure: float | Estimate) -> float:
     return figure.value if isinstance(figure, Estimate) else figure
 
 
-def low_of(figure: float | Estimate) -> float:
-    """Return what a figure is at least."""
-    return figure.low if isinstance(figure, Estimate) else figure
-
-
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
     """One key as a scan saw it. A field that was not asked for, or not to be had, is None.

@@ -17,7 +17,7 @@ from cachectl.analysis.keyspace import folding_of
 from cachectl.analysis.namespaces import index_by
 from cachectl.analysis.sampling import SampledNamespace, estimate_groups, group_pages
 from cachectl.analysis.templates import Labels
-from cachectl.model import Estimate, Figure, Finding, Page, Severity, low_of, value_of
+from cachectl.model import Estimate, Figure, Finding, Page, Severity, value_of
 
 _WIDTH = 8
 """Keys and bytes: in all, and of three levels at most."""
@@ -242,6 +242,10 @@ LEAST_SHARE = 0.01
 """A namespace is worth naming when so much of it is cold, and it holds so much of all bytes."""
 
 
+def _least(figure: Figure) -> float:
+    return figure.low if isinstance(figure, Estimate) else figure
+
+
 def cold_findings(summary: ColdSummary) -> list[Finding]:
     """Return a finding for each namespace that nobody has read for a week."""
     if summary.levels != IDLE_LEVELS:
@@ -249,7 +253,7 @@ def cold_findings(summary: ColdSummary) -> list[Finding]:
     everything = value_of(summary.whole.bytes)
     found = []
     for space in summary.namespaces:
-        size, cold = value_of(space.bytes), low_of(space.cold_bytes[-1])
+        size, cold = value_of(space.bytes), _least(space.cold_bytes[-1])
         if cold >= COLD_SHARE * size and cold > LEAST_SHARE * everything:
             share = value_of(space.cold_bytes[-1]) / size
             found.append(
