@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, takewhile
 from math import ceil, exp, lgamma, log
 
 WINDOW = 120
@@ -30,7 +30,8 @@ _FEWEST_NEIGHBOURS = 10
 BLIND = GUARD + _FEWEST_NEIGHBOURS
 """Bins at either end of a series in which no wave is looked for. What ends soon after now need not
 have begun: keys of a short TTL are always there, and always gone in a moment."""
-_PLENTY = 50
+_PLENTY = 12
+_NEGLIGIBLE = 1e-13
 
 _Sides = tuple[tuple[int, int], ...]
 """(count, bins) of each side of a bin."""
@@ -110,10 +111,10 @@ def _attained(n: int, m: int, level: float, factor: float) -> float:
     mean = n * p
     if mean > _PLENTY:  # so many that whole numbers are as good as any
         return level
-    k = max(int(mean) + 1, ceil(factor * n / (m + factor)))
-    while k <= n and binomial_tail(k, n, p) > level:
-        k += 1
-    return binomial_tail(k, n, p)
+    least = max(int(mean) + 1, ceil(factor * n / (m + factor)))
+    tails = accumulate(reversed(list(_terms(least, n, p))))
+    # From the end: tails grow, and the last that is small enough is the answer.
+    return max(takewhile(lambda tail: tail <= level, tails), default=0.0)
 
 
 def _sums(counts: Sequence[int], known: dict[int, float]) -> tuple[list[int], list[int]]:
@@ -166,13 +167,20 @@ def binomial_tail(k: int, n: int, p: float) -> float:
         return 1.0
     if k > n:
         return 0.0
+    return min(sum(_terms(k, n, p)), 1.0)
+
+
+def _terms(k: int, n: int, p: float) -> Iterator[float]:
+    """Yield the chances of k, k + 1, … of n, as long as they matter; k above the mean."""
+    if k > n:
+        return
     term = exp(
         lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) + k * log(p) + (n - k) * log(1 - p)
     )
-    total, odds = term, p / (1 - p)
-    for j in range(k, n):
-        term *= (n - j) / (j + 1) * odds
-        total += term
-        if term < total * 1e-12:
-            break
-    return min(total, 1.0)
+    first, odds = term, p / (1 - p)
+    while term > first * _NEGLIGIBLE:
+        yield term
+        if k == n:
+            return
+        term *= (n - k) / (k + 1) * odds
+        k += 1
