@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,8 @@ from cachectl.config.manifest import (
     SourceLimits,
     SqlSpec,
 )
-from cachectl.config.manifest_model import ManifestFile
 from cachectl.config.problems import path_text
-from cachectl.config.secret_model import SecretSource, path_from, secret_of
+from cachectl.config.secret_model import path_from, secret_of
 from cachectl.config.secrets import Secret
 from cachectl.config.source_model import HttpSection, PagingSection, SourceSection
 from cachectl.config.yamlfile import NodePath, YamlDocument
@@ -33,17 +32,6 @@ KEY_COLUMNS = ("key", "type", "ttl_ms")
 def place_of(path: NodePath, file: Path, document: YamlDocument) -> Place:
     """Return where a node of the file stands."""
     return Place(file, document.position(path).line, path_text(path))
-
-
-def secrets_of(model: ManifestFile) -> Iterator[SecretSource]:
-    """Yield where the secrets of a file come from."""
-    for source in model.sources.values():
-        if source.sql and source.sql.password:
-            yield source.sql.password
-        if source.http:
-            yield from (h for h in source.http.headers.values() if isinstance(h, SecretSource))
-            if source.http.bearer:
-                yield source.http.bearer
 
 
 def source_of(

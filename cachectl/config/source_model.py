@@ -26,27 +26,44 @@ from cachectl.config.fields import (
     Size,
     Text,
 )
-from cachectl.config.secret_model import SOURCES_HINT, SecretField, SecretSource
+from cachectl.config.secret_model import SecretField, SecretSource
 
 KINDS = ("rows", "range", "file", "sql", "http", "cache", "archive", "snapshot")
+_SECRETS_HINT = "take it from {env: NAME}, {file: PATH}, {keyring: …} or {prompt: true}"
 MOST_INLINE_ROWS = 10_000
 MOST_NUMBERS = 10_000_000_000
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]{0,8192}")
 _SECRET_HEADERS = re.compile(r"auth|cookie|token|secret|api-?key|password", re.IGNORECASE)
-_STATEMENT = re.compile(
-    r"\s*(?:--[^\n]*\n\s*|/\*.*?\*/\s*)*(select|with|values|table)\b", re.I | re.S
-)
-
-
-def _names(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
+_QUERY_WORDS = ("select", "with", "values", "table")
 
 
 def shape(value: Any) -> str:
     """Return which branch of a union a written value is meant for."""
     return "fields" if isinstance(value, dict | BaseModel) else "plain"
+
+
+def _no_command(source: SecretSource) -> SecretSource:
+    """Refuse a command: a manifest comes with a checkout, and reading it must run nothing."""
+    if source.command is not None:
+        raise FieldError(
+            "must not come from a command: a manifest runs no program",
+            _SECRETS_HINT,
+        )
+    return source
+
+
+_Secret = Annotated[SecretField, AfterValidator(_no_command)]
+_Header = Annotated[
+    Annotated[str, Tag("plain")]
+    | Annotated[SecretSource, AfterValidator(_no_command), Tag("fields")],
+    Discriminator(shape),
+]
+
+
+def _names(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
 
 
 Texts = Annotated[
@@ -55,9 +72,6 @@ Texts = Annotated[
     BeforeValidator(_names, json_schema_input_type=str | list[str]),
 ]
 Scalar = str | int | float | bool
-_Header = Annotated[
-    Annotated[str, Tag("plain")] | Annotated[SecretSource, Tag("fields")], Discriminator(shape)
-]
 
 
 def _file(value: Any) -> Any:
@@ -98,8 +112,17 @@ def _sql_url(value: str) -> str:
     return value
 
 
+def _first_word(query: str) -> str:
+    """Return the first word that is not in a comment, in lower case."""
+    rest = query.lstrip()
+    while rest.startswith(("--", "/*")):
+        rest = rest.partition("\n" if rest.startswith("--") else "*/")[2].lstrip()
+    word = re.match(r"\w*", rest)
+    return word.group().lower() if word else ""
+
+
 def _query(value: str) -> str:
-    if not _STATEMENT.match(value):
+    if _first_word(value) not in _QUERY_WORDS:
         raise FieldError("must be a query: it begins with SELECT, WITH, VALUES or TABLE")
     if ";" in value.rstrip().removesuffix(";"):
         raise FieldError(
@@ -119,13 +142,13 @@ class SqlSection(Section):
     url: Annotated[Text, AfterValidator(_sql_url)] = Field(
         description="SQLAlchemy's URL, without the password"
     )
-    query: Annotated[Text, AfterValidator(_query)] = Field(
+    query: Annotated[str, Field(min_length=1, max_length=65_536), AfterValidator(_query)] = Field(
         description="SELECT …; values stand in it as :name"
     )
     parameters: dict[str, Scalar] = Field(
         default_factory=dict, description="What :name in the query stands for"
     )
-    password: SecretField | None = Field(None, description="Where the password comes from")
+    password: _Secret | None = Field(None, description="Where the password comes from")
     fetch: Annotated[int, Field(ge=1, le=100_000)] = Field(
         1000, description="Rows that are fetched at once"
     )
@@ -171,7 +194,7 @@ def _headers(value: dict[str, Any]) -> dict[str, Any]:
         if isinstance(held, str) and not _HEADER_VALUE.fullmatch(held):
             raise FieldError("has a value that no HTTP header has")
         if isinstance(held, str) and _SECRET_HEADERS.search(name):
-            raise FieldError("must not hold a secret in plain text", SOURCES_HINT)
+            raise FieldError("must not hold a secret in plain text", _SECRETS_HINT)
     return value
 
 
@@ -185,7 +208,7 @@ class HttpSection(Section):
     headers: Annotated[dict[str, _Header], AfterValidator(_headers)] = Field(
         default_factory=dict, description="Text, or where a secret comes from: {env: NAME}"
     )
-    bearer: SecretField | None = Field(None, description="Token for `Authorization: Bearer`")
+    bearer: _Secret | None = Field(None, description="Token for `Authorization: Bearer`")
     paging: PagingSection | None = None
     concurrency: Annotated[int, Field(ge=1, le=32)] = Field(
         4, description="Pages that are asked for at the same time (with `page`)"

@@ -181,6 +181,26 @@ def test_value(manifest: Any, written: str, means: Value, codec: tuple[str, ...]
     assert entry.codec == codec
 
 
+@pytest.mark.parametrize(
+    ("query", "valid"),
+    [
+        ("-- why\n/* and how */ WITH x AS (SELECT 1) SELECT * FROM x", True),
+        ("(select 1)", False),
+        ("/* select */ delete from t", False),
+        ("-- select 1", False),
+        ("/*" * 20_000, False),
+        ("selected", False),
+    ],
+)
+def test_a_query_begins_as_one(manifest: Any, query: str, valid: bool) -> None:
+    text = with_source(f"sql: {{url: 'sqlite:///a', query: {json.dumps(query)}}}")
+    if valid:
+        manifest(text)
+    else:
+        with pytest.raises(ConfigError, match="must be a query"):
+            manifest(text)
+
+
 def test_several_columns_become_json_before_they_are_compressed(manifest: Any) -> None:
     (entry,) = manifest(with_entry("codec: gzip")).entries
     assert entry.codec == ("json", "gzip")
@@ -471,11 +491,18 @@ def test_a_large_file_is_refused(refusal: Any) -> None:
     assert "larger than 1024 KiB" in refusal(LEAST + "# " + "x" * 2**20)
 
 
-def test_a_manifest_that_others_may_write_runs_no_command(refusal: Any, tmp_path: Path) -> None:
-    text = with_source("http: {url: 'http://x/', bearer: {command: [cat, token]}}")
-    (tmp_path / "m.yaml").touch(mode=0o666)
-    (tmp_path / "m.yaml").chmod(0o666)
-    assert "runs a command, and others than its owner may write to it" in refusal(text)
+@pytest.mark.parametrize(
+    "section",
+    [
+        "http: {url: 'http://x/', bearer: {command: [cat, token]}}",
+        "http: {url: 'http://x/', headers: {A: {command: [cat, token]}}}",
+        "sql: {url: 'postgresql://x/y', query: select 1, password: {command: [cat, token]}}",
+    ],
+)
+def test_a_manifest_runs_no_command(refusal: Any, section: str) -> None:
+    assert "must not come from a command: a manifest runs no program" in refusal(
+        with_source(section)
+    )
 
 
 # --- The schema for editors ---------------------------------------------------------------------
