@@ -40,14 +40,20 @@ def of_traffic(result: Traffic) -> Iterator[Measurement]:
 
 def of_latency(trips: Mapping[str, Distribution], limit: Unavailable | None = None) -> Measurement:
     """Return the worst node's p99. trips: node → round trips; limit: why a node has none."""
-    known = [(one.p99, node, one) for node, one in trips.items() if one.p99 is not None]
+    known = [(_p99(one), node, one) for node, one in trips.items() if one.count]
     if not known:
-        gap = limit or Unavailable("latency", "too few round trips for a percentile", "--window 2s")
+        gap = limit or Unavailable("latency", "no round trip could be measured", "--window 2s")
         return Measurement("latency", None, gap.reason, gap=gap)
-    p99, node, one = max(known)
+    p99, node, one = max(known, key=lambda item: item[0])
     where = f" on {node}" if len(trips) > 1 else ""
-    text = f"p99 {_ms(p99)}, p50 {_ms(one.p50 or 0)} of {one.count:,} round trips{where}"
+    name = "the slowest" if one.p99 is None else "p99"
+    text = f"{name} {_ms(p99)}, p50 {_ms(one.p50 or 0)} of {one.count:,} round trips{where}"
     return Measurement("latency", round(p99, 6), text, gap=limit)
+
+
+def _p99(trips: Distribution) -> float:
+    """Return the 99th percentile by nearest rank, which is the slowest of fewer than 100."""
+    return (trips.worst or 0.0) if trips.p99 is None else trips.p99
 
 
 def of_replication(infos: Mapping[str, Mapping[str, str]], lags: Mapping[str, int]) -> Measurement:

@@ -104,6 +104,8 @@ def check(
 
     app = context(ctx)
     output = output or _default(app)
+    # Icinga reads standard error with the answer, and the first line of both is the state.
+    app.terminal.muted = output is options.OutputFormat.NAGIOS
     rules = app.policy(policy)
     limits = _limits(app, rules, warn or (), critical or ())
     asked = Asked(

@@ -105,7 +105,9 @@ def run(app: App, server: Server, asked: Asked) -> tuple[Report, KeyboardInterru
     result = judged(measurements, look.limits())
     verdicts = [*look.out_of_reach(), *result.verdicts]
     measured = look.measured
-    notes = list(measured.notes) if measured else []
+    told = server.warnings if app.terminal.muted else ()
+    notes = [text for text in told if text not in server.gap_warnings]
+    notes += measured.notes if measured else []
     if measured:
         notes += [*correction(measured.result), *events(measured.result)]
     checked = Checked(

@@ -82,7 +82,7 @@ def doctor(
     accepted = _accepted(app, suppressions)
     rules = app.policy(policy)
     with app.server() as server:
-        look = Examination(app, server, seconds, sample, rules)
+        look = Examination(app, server, seconds, sample, rules, str(policy) if policy else None)
         facts = look.facts()
         report = doctor_report(
             examine(facts, accepted, today=_today(app)),

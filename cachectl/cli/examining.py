@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from cachectl.server.sample import Sample
 
 ALL = 200_000
-"""Keys that are all looked at: a single giant among them is found."""
+"""Keys that are all read, where there are no more: a single giant among them is found."""
 MANY = 20_000
-"""Keys that are drawn where there are more."""
+"""Keys that are drawn where there are more, and that their names and TTLs are judged by."""
 TOLD = 3
 """Storms that are told: `ttl storms` shows all."""
 _OF_OURS = frozenset({"stats.busy_client"})
@@ -41,9 +41,11 @@ class Examination:
         seconds: float,
         sample: int | None,
         policy: Policy | None = None,
+        policy_file: str | None = None,
     ) -> None:
         self._app = app
         self._policy = policy
+        self._policy_file = policy_file
         self._server = server
         self._seconds = seconds
         self._wanted = sample
@@ -266,7 +268,7 @@ class Examination:
         from cachectl.analysis.doctor.names import names_of
         from cachectl.analysis.intervals import Stratum
         from cachectl.server.columns import Field
-        from cachectl.server.sample import sample
+        from cachectl.server.sample import sample, thinned
         from cachectl.server.scan_types import ScanRequest
 
         fields = frozenset({Field.TYPE, Field.TTL, Field.BYTES, Field.IDLE})
@@ -281,8 +283,9 @@ class Examination:
         for gap in drawn.unavailable:
             if gap.what in _PARTS:
                 self._miss(Part(_PARTS[gap.what]), gap.reason, gap.remedy)
-        strata = {node.node: Stratum(node.size, node.drawn) for node in drawn.nodes}
         self._reported["giants"] = _giants(drawn)
+        drawn = thinned(drawn, MANY)
+        strata = {node.node: Stratum(node.size, node.drawn) for node in drawn.nodes}
         self._reported["cold"] = _cold(drawn, strata)
         self._storms(drawn, strata)
         self._audit(drawn, strata)
@@ -337,7 +340,7 @@ class Examination:
         if self._policy is None or Part.TTLS in self._missing:
             return
         audit = audit_of_sample(self._server, self._policy, drawn.pages, strata)
-        self._reported["ttl"] = list(findings(audit, Remedies(self._app.words)))
+        self._reported["ttl"] = list(findings(audit, Remedies(self._app.words, self._policy_file)))
 
 
 _PARTS = {"ttl": "TTLs of keys", "bytes": "sizes of keys", "idle": "idle times of keys"}

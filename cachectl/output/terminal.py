@@ -63,6 +63,7 @@ class Terminal:
     progress; verbose is the number of -v. now: Unix seconds. bar: the progress bar that stands on
     the screen, which steps aside for every message and goes when the answer begins. reader_gone:
     nobody reads stdout any more (`| head`), so that nothing is left to be said about the answer.
+    muted: not a word on stderr, for a monitor that takes the first line of both for the answer.
     """
 
     stdin: TextIO
@@ -75,6 +76,7 @@ class Terminal:
     now: Callable[[], float] = time.time
     bar: Bar | None = None
     reader_gone: bool = False
+    muted: bool = False
     _outbox: _Outbox = field(default_factory=_Outbox)
 
     @classmethod
@@ -181,6 +183,8 @@ class Terminal:
             self._talk(text)
 
     def _talk(self, text: str) -> None:
+        if self.muted:
+            return
         line = escape_lines(text) + "\n"
         if self.bar is not None:
             self.bar.print_above(line)

@@ -100,16 +100,16 @@ def check_report(
         unavailable=unavailable,
         notes=notes,
         verdicts=checked.verdicts,
-        metrics=[*_metrics(checked, name)],
+        metrics=[*_metrics(checked, name, up=server is not None)],
     )
 
 
-def _metrics(checked: Checked, name: str) -> Iterator[Metric]:
+def _metrics(checked: Checked, name: str, *, up: bool) -> Iterator[Metric]:
     """Yield the server's own figures by node, and those of the checks."""
     profile = {"profile": name}
     yield from _of_info(checked.infos or {}, profile)
     if not checked.infos:
-        yield Metric("redis_up", "Information about the Redis instance", [(profile, 0.0)])
+        yield Metric("redis_up", "Information about the Redis instance", [(profile, float(up))])
     states = [(profile | {"check": one.name}, float(one.state)) for one in checked.verdicts]
     yield Metric("cachectl_check_state", STATE_HELP, states)
     for kind, check in CHECKS.items():

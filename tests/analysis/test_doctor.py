@@ -439,3 +439,20 @@ def test_what_to_upgrade_to_has_no_known_flaw_itself(flavour: str) -> None:
 def test_rules_have_different_names() -> None:
     names = [rule.id for rule in RULES]
     assert len(names) == len(set(names))
+
+
+def test_the_same_of_several_nodes_is_one_finding_of_them_all() -> None:
+    one = facts(settings={"disable-thp": "no"})
+    many = replace(one, nodes=[replace(one.nodes[0], node=f"n{number}") for number in range(3)])
+    (finding,) = examine(many, today=TODAY).findings
+    assert (finding.id, finding.subject) == ("config.huge_pages", "n0, n1, n2")
+    assert finding.evidence == "disable-thp is no, on n0; and 2 more"
+    kept = examine(many, [Suppression("*", "known", date(2027, 1, 1), "n1")], today=TODAY)
+    assert [one.subject for one in kept.findings] == ["n0, n2"]
+
+
+def test_fields_that_a_fork_does_not_have_or_calls_minus_one_are_no_reason_to_fail() -> None:
+    for info in ({}, dict.fromkeys(INFO, "-1"), dict.fromkeys(INFO, "x")):
+        node = NodeState("n", "dragonfly", "1.2", info, {})
+        diagnosis = examine(Facts([node], open_door=False), today=TODAY)
+        assert diagnosis.findings == []

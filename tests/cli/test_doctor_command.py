@@ -379,7 +379,7 @@ def test_findings_are_the_tests_of_junit_and_the_state_of_a_plugin(valkey: TestS
 
 
 def test_the_demos_faults_are_found() -> None:
-    with cachectl_started("demo", "--no-traffic", "--keys", "20000") as demo:
+    with cachectl_started("demo", "--no-traffic", "--keys", "6000") as demo:
         demo.wait_for("Try next", timeout=60)
         done = cachectl("-p", "demo", "doctor", *QUICK, "-o", "json", timeout=60).check(0)
     found = {(one["id"], one["subject"]) for one in done.json["findings"]}

@@ -14,7 +14,7 @@ from topologies import TestCluster
 
 from cachectl.config.target import Target
 from cachectl.server.connect import open_server
-from cachectl.server.sample import Sample, sample
+from cachectl.server.sample import Sample, sample, thinned
 from cachectl.server.scan import Field, ScanRequest
 
 CLUSTERS = ["redis-6.2", "redis-7.0", "redis-8.2", "valkey-8.1", "valkey-9.1"]
@@ -144,3 +144,15 @@ def test_what_may_not_be_asked_is_said(valkey: TestServer) -> None:
     result = drawn_from(target_of(valkey, username="poor", password=password), 500)
     assert {gap.what for gap in result.unavailable} == {"ttl", "bytes", "idle"}
     assert all(page.types for page in result.pages)
+
+
+def test_a_thinned_sample_is_a_sample(valkey: TestServer) -> None:
+    fill(valkey, 20_000)
+    whole = drawn_from(target_of(valkey), 20_000, NAMES)
+    part = thinned(whole, 2_000)
+    assert whole.exact
+    assert not part.exact
+    assert set(keys(part)) < set(keys(whole))
+    assert part.drawn == len(keys(part)) == pytest.approx(2_000, rel=0.2)
+    assert part.size == whole.size
+    assert thinned(part, 2_000) is part

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from cachectl.analysis.doctor import configuration, keydesign, security
 from cachectl.analysis.doctor.facts import Covered, Facts, Part, Rule
-from cachectl.analysis.doctor.suppress import Suppressed, apart, unused
+from cachectl.analysis.doctor.suppress import EXPIRED, Suppressed, apart, unused
 from cachectl.model import Finding, Severity, State, Suppression, Verdict
 
 
@@ -43,9 +43,8 @@ class Diagnosis:
     def verdicts(self) -> list[Verdict]:
         """What was looked at, for monitoring and CI; what could not be is left out."""
         looked = [_verdict(one) for one in self.looked if one.result not in ("unknown", "covered")]
-        rules = {finding for one in self.looked for finding in one.findings}
-        others = [one for one in self.findings if one not in rules]
-        return looked + [Verdict(one.id, _STATES[one.severity], one.title) for one in others]
+        expired = [one for one in self.findings if one.id == EXPIRED]
+        return looked + [Verdict(one.id, _STATES[one.severity], one.title) for one in expired]
 
 
 def _reported(name: str, well: str, needs: tuple[Part, ...]) -> Rule:
@@ -105,7 +104,7 @@ def examine(facts: Facts, suppressions: Sequence[Suppression] = (), *, today: da
         for rule in RULES
     ]
     return Diagnosis(
-        sorted(told, key=lambda one: -one.severity),
+        sorted(_together(told, facts), key=lambda one: -one.severity),
         looked,
         suppressed,
         unused(everything, suppressions),
@@ -126,6 +125,25 @@ def _once(findings: Iterable[Finding]) -> list[Finding]:
 
 _GRAVER = {"memory.volatile_without_ttl": "evictions.nothing_evictable"}
 """What is said already by a finding that knows more."""
+
+
+def _together(findings: Iterable[Finding], facts: Facts) -> list[Finding]:
+    """Return findings that say the same of several nodes as one of them all."""
+    nodes = {node.node for node in facts.nodes}
+    groups: dict[tuple[object, ...], list[Finding]] = {}
+    for one in findings:
+        about = "" if one.subject in nodes else one.subject
+        groups.setdefault((one.id, one.severity, one.title, about), []).append(one)
+    return [same[0] if len(same) == 1 else _of_nodes(same) for same in groups.values()]
+
+
+def _of_nodes(same: Sequence[Finding]) -> Finding:
+    first, rest = same[0], len(same) - 1
+    if first.subject is None:
+        return first
+    evidence = f"{first.evidence}, on {first.subject}; and {rest} more" if first.evidence else ""
+    subject = ", ".join(str(one.subject) for one in same)
+    return replace(first, evidence=evidence, subject=subject)
 
 
 def _looked(rule: Rule, findings: list[Finding] | None, reason: str, hidden: set[int]) -> Looked:

@@ -9,6 +9,9 @@ from fnmatch import fnmatchcase
 
 from cachectl.model import Finding, Severity, Suppression
 
+EXPIRED = "doctor.suppression_expired"
+"""The finding for a suppression that has run out."""
+
 
 @dataclass(frozen=True, slots=True)
 class Suppressed:
@@ -56,7 +59,7 @@ def _fits(suppression: Suppression, finding: Finding) -> bool:
 
 def _of_expired(suppression: Suppression, count: int) -> Finding:
     return Finding(
-        "doctor.suppression_expired",
+        EXPIRED,
         Severity.WARNING,
         f"the suppression of {suppression.id} ran out on {suppression.until.isoformat()}",
         f"its reason was: {suppression.reason}; it would hold for {count:,}",

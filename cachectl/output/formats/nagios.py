@@ -29,6 +29,7 @@ def show_nagios(report: Report, terminal: Terminal) -> None:
     lines = [f"{first} | {figures}" if figures else first]
     lines += [_sentence(f"{one.state.name} {one.name}: {one.text}") for one in verdicts]
     lines += [_sentence(unavailable_text(gap)) for gap in report.unavailable]
+    lines += [_sentence(note) for note in report.notes]
     text = "\n".join(lines) + "\n"
     encoding = terminal.encoding
     terminal.write(escape_unencodable(drawn(text, encoding), encoding))
