@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from cachectl.server.sample import Sample
 
 
-AHEAD = 6 * 3600.0
-"""Seconds to look ahead for storms."""
-
-
 def measure_keys(
     server: Server, names: Sequence[str], policy: Policy | None, n: int
 ) -> Iterator[Measurement]:
@@ -67,7 +63,7 @@ def _measured(name: str, server: Server, drawn: Sample, policy: Policy | None) -
     if kind == "share":
         return _share(name, drawn, policy)
     if kind == "storms":
-        return gauging.of_storms(forecast_of_sample(server, drawn.pages, strata, AHEAD))
+        return gauging.of_storms(forecast_of_sample(server, drawn.pages, strata))
     assert policy is not None  # noqa: S101 - these checks need one
     if kind == "poisoned":
         return _poisoned(poisoned(server, policy, drawn.pages))

@@ -295,12 +295,11 @@ class Examination:
     def _storms(self, drawn: Sample, strata: Mapping[str, Stratum]) -> None:
         """Look for keys that expire together."""
         from cachectl.analysis.doctor.facts import Part
-        from cachectl.cli.checking_keys import AHEAD
         from cachectl.cli.ttl_storming import forecast_of_sample
         from cachectl.views.ttl_storms import finding_of
 
         if Part.TTLS not in self._missing and drawn.pages:
-            found = forecast_of_sample(self._server, drawn.pages, strata, AHEAD)
+            found = forecast_of_sample(self._server, drawn.pages, strata)
             self._reported["storms"] = [
                 finding_of(one, self._app.words) for one in found.storms[:TOLD]
             ]

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from cachectl.server.handle import Server
 
 
+AHEAD = 6 * 3600.0
+"""Seconds to look ahead, for who looks for storms among other things."""
+COARSE = 10
+"""Seconds of a bin then: an answer in a second, and storms of seconds are seen as well."""
+
+
 def forecast(work: Work, horizon: float, width: int | None) -> tuple[KeyPass, Forecast]:
     """Return the pass and what it found. horizon, width: seconds; None: what resolves it best.
 
@@ -37,14 +43,14 @@ def forecast(work: Work, horizon: float, width: int | None) -> tuple[KeyPass, Fo
 
 
 def forecast_of_sample(
-    server: Server, pages: Sequence[Page], strata: Mapping[str, Stratum], horizon: float
+    server: Server, pages: Sequence[Page], strata: Mapping[str, Stratum]
 ) -> Forecast:
-    """Return what keys that have just been read say of the coming `horizon` seconds."""
-    from cachectl.analysis.storms import ExpiryTimes, width_for
+    """Return what keys that have just been read say of the coming AHEAD seconds."""
+    from cachectl.analysis.storms import ExpiryTimes
 
     clocks = _clocks(server)
     begins = next(iter(clocks.values())).now()
-    seen = Expiring(ExpiryTimes(begins, horizon, width_for(horizon)), clocks)
+    seen = Expiring(ExpiryTimes(begins, AHEAD, COARSE), clocks)
     for page in pages:
         seen.add(page)
     exact = all(one.drawn >= one.size for one in strata.values())

@@ -165,14 +165,13 @@ def test_replicas_and_their_lag(start_server: Callable[..., TestServer]) -> None
 
 
 def test_persistence_only_where_it_is_on(any_server: TestServer) -> None:
+    asked = ("persistence_age", "--since-last")
     assert "persistence_age" not in states(check(any_server, *FAST, "-o", "json").check(0))
-    assert (
-        "persistence is off" in check(any_server, "persistence_age", "--since-last").check(0).stdout
-    )
+    assert "persistence is off" in check(any_server, *asked).check(0).stdout
     any_server.run("CONFIG", "SET", "save", "3600 1000000")
     assert states(check(any_server, *FAST, "-o", "json").check(0))["persistence_age"] == "OK"
-    words = (*asked, "--warn", "persistence_age=@0:")
-    assert "the last save is " in check(any_server, *words).check(1).stdout
+    old = check(any_server, *asked, "--warn", "persistence_age=@0:").check(1)
+    assert "the last save is " in old.stdout
 
 
 def test_a_failed_snapshot_is_critical(start_server: Callable[..., TestServer]) -> None:
