@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cachectl.ranges import parse_range
@@ -40,6 +40,7 @@ def test_what_is_no_range(text: str) -> None:
 
 
 @given(st.integers(-1000, 1000), st.integers(0, 1000), st.integers(-3000, 3000))
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_inside_and_outside_are_opposites(low: int, width: int, value: int) -> None:
     text = f"{low}:{low + width}"
     assert parse_range(text).alerts(value) is not parse_range("@" + text).alerts(value)

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 from hostile import NAMES
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reports import SERVER, named, sample, shown
 
@@ -80,6 +80,7 @@ def test_nagios_of_nothing_wrong_tells_the_figures() -> None:
         max_size=6,
     )
 )
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_nagios_is_one_bar_whatever_is_told(verdicts: list[Verdict]) -> None:
     text = shown(report(*verdicts), Format.NAGIOS)
     assert text.count("|") == any(one.value is not None or one.warn for one in verdicts)
