@@ -17,6 +17,8 @@ from topologies import TestCluster, wait_until
 
 from cachectl.server.notifications import SETTING
 
+SOAK_SECONDS = float(os.environ.get("CACHECTL_SOAK_SECONDS", "1800"))
+
 
 def setting(server: TestServer) -> str:
     return str(server.run("CONFIG", "GET", SETTING)[SETTING.encode()].decode())
@@ -287,7 +289,7 @@ def test_a_listener_that_is_stopped_costs_the_server_no_memory_for_long(
 @pytest.mark.soak
 def test_half_an_hour_of_events_takes_no_more_memory(valkey: TestServer) -> None:
     """Run by hand: `-m soak -s` prints the figures; CACHECTL_SOAK_SECONDS, by default 1800."""
-    seconds = float(os.environ.get("CACHECTL_SOAK_SECONDS", "1800"))
+    seconds = SOAK_SECONDS
     valkey.run("CONFIG", "SET", SETTING, "KEAmn")
     valkey.run("CONFIG", "SET", "maxmemory", valkey.info("memory")["used_memory"] + 8_000_000)
     valkey.run("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
