@@ -20,7 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "scan": ("scan", "Namespaces: keys, bytes, types, TTLs, idle time"),
     "diff": ("diff", "Compare two saved scans: what grew, shrank, came, went"),
     "keys": ("keys", "One key inside out; find keys by name, type, TTL, size"),
-    "stats": ("stats", "Hits and misses over a window; latency, clients, events, hot keys"),
+    "stats": ("stats", "Hits and misses over a window; latency, events, hot keys"),
     "top": ("top", "The same, live on one screen"),
     "memory": ("memory", "Where the bytes are, the biggest keys, what would help"),
     "evictions": ("evictions", "What is evicted, whether it is missed, what to set"),
