@@ -54,7 +54,8 @@ class Batch:
     def count_all_written(self) -> None:
         """Count every key as written."""
         self.written += len(self.keys)
-        self.size += sum(map(len, self.keys)) + sum(map(size_of, self.values))
+        is_text = bool(self.values) and isinstance(self.values[0], bytes)
+        self.size += sum(map(len, self.keys)) + sum(map(len if is_text else size_of, self.values))
 
     def count_written(self, at: int) -> None:
         """Count the key at a position as written."""

@@ -165,8 +165,10 @@ class Protection:
 
     def reasons(self, keys: Sequence[bytes]) -> dict[int, str]:
         """Return position → why the key there may not be written."""
-        ours = f"names that begin with {OWN_PREFIX.decode()} are cachectl's own"
-        found = {i: ours for i, key in enumerate(keys) if key.startswith(OWN_PREFIX)}
+        found: dict[int, str] = {}
+        if b"\0" + OWN_PREFIX in b"\0" + b"\0".join(keys):  # one search is faster than many
+            ours = f"names that begin with {OWN_PREFIX.decode()} are cachectl's own"
+            found = {i: ours for i, key in enumerate(keys) if key.startswith(OWN_PREFIX)}
         for pattern, matches in self._matchers:
             reason = f"keys that match {pattern} are protected by the profile"
             found |= {i: reason for i, key in enumerate(keys) if matches(key)}

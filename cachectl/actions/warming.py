@@ -283,9 +283,11 @@ class Warming:
 
     def _lives(self, group: Group, rendered: Rendered) -> list[int]:
         """Return when each key expires, without those that may not be written or have no TTL."""
-        expiries = self.lifetimes[rendered.entry.name].expiries(rendered, group.now)
-        refused = {i: one for i, one in enumerate(expiries) if isinstance(one, str)}
-        refused |= self._protection.reasons(rendered.keys)
+        lifetimes = self.lifetimes[rendered.entry.name]
+        expiries = lifetimes.expiries(rendered, group.now)
+        refused = self._protection.reasons(rendered.keys)
+        if lifetimes.fixed is None:
+            refused |= {i: one for i, one in enumerate(expiries) if isinstance(one, str)}
         if refused:
             for i, reason in refused.items():
                 group.fail(rendered.keys[i], rendered.rows[i], reason)
