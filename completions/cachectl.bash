@@ -393,7 +393,7 @@ _cachectl_value() {
     'policy test --policy') what=files ;;
     'policy test --fail-on') what=choices choices='none info warning critical' ;;
     'policy test --output'|'policy test -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
-    'policy init --example') what=choices choices='django layers rate-limiter sessions' ;;
+    'policy init --example') what=choices choices='django layers rate-limiter sessions trading' ;;
     'policy init --from') what=files ;;
     'demo --output'|'demo -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
     'completion show #'1) what=choices choices='bash zsh fish' ;;

@@ -537,7 +537,7 @@ function __cachectl_value
         case 'policy test --output' 'policy test -o'
             printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
         case 'policy init --example'
-            printf '%s\n' django layers rate-limiter sessions
+            printf '%s\n' django layers rate-limiter sessions trading
         case 'policy init --from'
             __cachectl_files
         case 'demo --output' 'demo -o'

@@ -21,12 +21,11 @@ if TYPE_CHECKING:
 app = typer.Typer(rich_markup_mode=None)
 
 NEXT = (
-    ("scan --by prefix --depth 1", "the cache from above"),
-    ("keys list --no-ttl --limit 9", "what never expires"),
-    ("keys list --idle-over 20d --limit 9", "what nobody reads"),
+    ("doctor", "what to mend first"),
+    ("ttl audit", "TTLs against its policy"),
     ("keys show positions:all", "the giant hash"),
-    ("doctor", "what to mend first, and how"),
-    ("profiles check {profile}", "what works here"),
+    ("memory advise", "what would save memory"),
+    ("invalidate 'research:*' --dry-run", "what would be removed"),
 )
 """What to try next: words after `cachectl -p PROFILE`, and why."""
 
@@ -157,6 +156,7 @@ def _forget_at_end(server: EmbeddedServer, connection: NodeConnection) -> None:
 def _publish(app: App, server: EmbeddedServer) -> str:
     """Register the profile under the first name that is free; return the name."""
     from cachectl.config.locate import find_profiles, runtime_profiles_dir
+    from cachectl.config.policy_template import example_path
     from cachectl.demo import profile
 
     environ = app.terminal.environ
@@ -165,7 +165,7 @@ def _publish(app: App, server: EmbeddedServer) -> str:
     return server.publish(
         runtime_profiles_dir(environ, create=True),
         [name for name in profile.NAMES if name not in own],
-        profile.text(server.address, server.build.name),
+        profile.text(server.address, server.build.name, example_path("trading")),
     )
 
 

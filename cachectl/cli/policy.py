@@ -128,7 +128,7 @@ def init(
     """Print a first policy, with comments, to be mended and kept beside the application's code.
 
     From what is in the cache (--from-scan, or a snapshot with --from), or an example: layers (the
-    three layers of a cache), django, sessions, rate-limiter.
+    three layers of a cache), django, sessions, rate-limiter, trading (what the demo is held to).
 
     Examples:
 

@@ -51,9 +51,14 @@ def example_names() -> list[str]:
     return sorted(path.stem for path in EXAMPLES.glob("*.yaml"))
 
 
+def example_path(name: str) -> Path:
+    """Return where an example stands."""
+    return EXAMPLES / f"{name}.yaml"
+
+
 def example_text(name: str) -> str:
     """Return an example as it ships."""
-    return EXAMPLES.joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    return example_path(name).read_text(encoding="utf-8")
 
 
 def policy_text(observed: Sequence[Observed], source: str, left_out: int = 0) -> str:

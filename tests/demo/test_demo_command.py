@@ -55,7 +55,7 @@ def test_once_loads_a_hundred_thousand_keys_shows_them_and_ends(world: dict[str,
     for fault in Dataset(100_000, 1, 0).planted:
         assert fault.name in done.stderr
         assert fault.namespace in done.stderr
-    assert done.stderr.count("cachectl -p demo ") == len(NEXT) == 6
+    assert done.stderr.count("cachectl -p demo ") == len(NEXT) == 5
     assert "Ctrl-C" not in done.stderr
     assert max(map(len, done.stderr.splitlines())) <= 80
 
@@ -125,6 +125,23 @@ def test_what_is_suggested_works(words: str, running: dict[str, str]) -> None:
     assert done.check().stdout
 
 
+def test_the_policy_of_the_demo_names_every_key_and_finds_what_is_planted(
+    running: dict[str, str],
+) -> None:
+    planted = {fault.name: fault for fault in Dataset(3000, 1, 0).planted}
+    audit = cachectl("-p", "demo", "ttl", "audit", "-o", "json", env=running).check().json
+    found: dict[tuple[str, str], int] = {}
+    for one in audit["violations"]:
+        rule = one["rule"], one["kind"]
+        found[rule] = found.get(rule, 0) + one["keys"]
+    assert found["strategy", "missing"] == planted["lost-ttl"].keys
+    assert found["quote", "too_long"] == planted["wrong-tier"].keys
+    assert not [one for one in audit["violations"] if one["rule"] is None]
+    report = cachectl("-p", "demo", "doctor", "-o", "json", env=running).check().json
+    found_ids = {one["id"] for one in report["findings"]}
+    assert {"keys.poisoned", "ttl.storm", "ttl.missing"} <= found_ids
+
+
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A demo for several tests; the environment to reach it with."""
@@ -140,7 +157,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
 
 def test_a_second_demo_has_a_name_of_its_own(running: dict[str, str], tmp_path: Path) -> None:
     done = cachectl("demo", "--once", "--keys", "1000", env=running).check()
-    assert "cachectl -p demo-2 scan" in done.stderr
+    assert "cachectl -p demo-2 doctor" in done.stderr
     assert cachectl("-p", "demo", "scan", "-o", "json", env=running).check().json["keys"] >= 3_000
     cachectl("-p", "demo-2", "scan", env=running).check(2)
 
@@ -152,7 +169,7 @@ def test_a_profile_of_the_users_own_with_that_name_is_respected(
     own.parent.mkdir(parents=True)
     own.write_text("host: 192.0.2.1\n")
     done = cachectl("demo", "--once", "--keys", "1000", env=world).check()
-    assert "cachectl -p demo-2 scan" in done.stderr
+    assert "cachectl -p demo-2 doctor" in done.stderr
     assert own.read_text() == "host: 192.0.2.1\n"
 
 
@@ -216,7 +233,7 @@ def test_ctrl_c_in_a_terminal_while_it_loads_and_when_it_is_ready(world: dict[st
         assert terminal.finish().exit_code == 130
         assert terminal.sane()
     with cachectl_tty("demo", "--keys", "2000", env=world) as terminal:
-        terminal.expect("profiles check")
+        terminal.expect("memory advise")
         terminal.ctrl_c()
         assert terminal.finish().exit_code == 0
         assert terminal.sane()
