@@ -386,10 +386,12 @@ _cachectl_value() {
     'ttl spread --output'|'ttl spread -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
     'policy show --policy') what=files ;;
     'policy show --output'|'policy show -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
+    'policy show #'1) what=files ;;
     'policy lint --policy') what=files ;;
     'policy lint --from') what=files ;;
     'policy lint --fail-on') what=choices choices='none info warning critical' ;;
     'policy lint --output'|'policy lint -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
+    'policy lint #'1) what=files ;;
     'policy test --policy') what=files ;;
     'policy test --fail-on') what=choices choices='none info warning critical' ;;
     'policy test --output'|'policy test -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;

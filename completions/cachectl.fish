@@ -522,6 +522,8 @@ function __cachectl_value
             __cachectl_files
         case 'policy show --output' 'policy show -o'
             printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
+        case 'policy show #1'
+            __cachectl_files
         case 'policy lint --policy'
             __cachectl_files
         case 'policy lint --from'
@@ -530,6 +532,8 @@ function __cachectl_value
             printf '%s\n' none info warning critical
         case 'policy lint --output' 'policy lint -o'
             printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
+        case 'policy lint #1'
+            __cachectl_files
         case 'policy test --policy'
             __cachectl_files
         case 'policy test --fail-on'

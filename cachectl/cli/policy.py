@@ -13,6 +13,9 @@ from cachectl.errors import UsageError
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, add_completion=False)
 
+File = Annotated[
+    Path | None, typer.Argument(metavar="[FILE]", help="The same as --policy", show_default=False)
+]
 FromScan = Annotated[
     bool, typer.Option("--from-scan", help="Look at the keys of the server as well")
 ]
@@ -29,25 +32,29 @@ FromSnapshot = Annotated[
 
 @app.command()
 def show(
-    ctx: typer.Context, policy: options.PolicyFile = None, output: options.Output = None
+    ctx: typer.Context,
+    file: File = None,
+    policy: options.PolicyFile = None,
+    output: options.Output = None,
 ) -> None:
     """Show the rules in the order in which they are asked, and the tiers.
 
     Examples:
 
-      cachectl policy show --policy policy.yaml
+      cachectl policy show policy.yaml
 
       cachectl -p prod policy show -o json | jq -r '.rules[].name'
     """
     from cachectl.views.policy import show_report
 
     app = context(ctx)
-    app.finish(show_report(app.needed_policy(policy)), output)
+    app.finish(show_report(app.needed_policy(_one(file, policy))), output)
 
 
 @app.command()
 def lint(
     ctx: typer.Context,
+    file: File = None,
     policy: options.PolicyFile = None,
     from_scan: FromScan = False,
     snapshot: FromSnapshot = None,
@@ -61,17 +68,17 @@ def lint(
 
     Examples:
 
-      cachectl policy lint --policy policy.yaml
+      cachectl policy lint policy.yaml
 
       cachectl -p prod policy lint --from-scan -o json
 
-      cachectl policy lint --policy policy.yaml --from monday.ndjson.gz
+      cachectl policy lint policy.yaml --from monday.ndjson.gz
     """
     from cachectl.cli.policy_keys import linted
     from cachectl.views.policy import lint_report
 
     app = context(ctx)
-    rules = app.needed_policy(policy)
+    rules = app.needed_policy(_one(file, policy))
     found = linted(app, rules, from_scan=from_scan, snapshot=snapshot)
     app.finish(lint_report(rules, found), output, fail_on)
 
@@ -147,7 +154,7 @@ def init(
         from cachectl.cli.policy_keys import observed_policy
 
         app.terminal.write(observed_policy(app, snapshot, limit))
-        app.terminal.say("next: mend it, then run `cachectl policy lint --policy FILE`")
+        app.terminal.say("next: mend it, then run `cachectl policy lint FILE`")
         return
     name = example or "layers"
     if name not in example_names():
@@ -169,3 +176,9 @@ def schema(ctx: typer.Context) -> None:
     from cachectl.config.policies import policy_schema
 
     context(ctx).terminal.write(json.dumps(policy_schema(), indent=2) + "\n")
+
+
+def _one(file: Path | None, policy: Path | None) -> Path | None:
+    if file is not None and policy is not None:
+        raise UsageError("FILE and --policy are the same: give one of them")
+    return file or policy

@@ -20,7 +20,7 @@ _HEAD = """\
 # A first policy, from {source}.
 # It says what is; say what should be: look at each rule, delete and mend. The first rule that a key
 # fits wins. `cachectl help policies` explains every field; then
-#   cachectl policy lint --policy FILE        finds rules that never match or contradict
+#   cachectl policy lint FILE                 finds rules that never match or contradict
 #   cachectl ttl audit --policy FILE          compares the cache with it
 version: 1
 

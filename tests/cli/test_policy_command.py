@@ -57,11 +57,13 @@ def test_every_example_is_sound(name: str) -> None:
 
 def test_the_examples_that_there_must_be() -> None:
     assert NAMES == ["django", "layers", "rate-limiter", "sessions", "trading"]
+    assert {"django", "layers", "rate-limiter", "sessions"} <= set(NAMES)
     layers = {rule.layer for rule in load_policy(EXAMPLES / "layers.yaml").rules}
     assert layers == {"session", "application", "shared"}
     assert policy("init").check().stdout == (EXAMPLES / "layers.yaml").read_text()
     done = policy("init", "--example", "djngo").check(2)
     assert "there are django, layers, rate-limiter, sessions, trading" in done.stderr
+    assert f"there are {', '.join(NAMES)}" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -139,7 +141,8 @@ def test_one_source_at_a_time(tmp_path: Path) -> None:
 
 
 def test_the_rules_as_a_table(file: Path) -> None:
-    shown = policy("show", "--policy", file, "-o", "table").check().stdout
+    shown = policy("show", file, "-o", "table").check().stdout
+    assert "give one of them" in policy("show", file, "--policy", file).check(2).stderr
     assert "5m–1h (medium)" in shown
     assert "user:{id}:profile" in shown
     assert all(len(line) <= 80 for line in shown.splitlines())
@@ -150,7 +153,7 @@ def test_the_rules_as_a_table(file: Path) -> None:
 
 
 def test_lint_for_ci(file: Path, valkey: TestServer) -> None:
-    policy("lint", "--policy", file).check(0)
+    policy("lint", file).check(0)
     valkey.run("SET", "cart:1", "x")
     words = ("policy", "lint", "--policy", str(file), "--from-scan")
     done = cachectl("--url", valkey.url, *words, "-o", "json").check(0)
