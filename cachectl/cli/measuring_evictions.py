@@ -71,11 +71,15 @@ def measure(
         _pressure(server, one.node, starts.get(one.node, {}), one.info, watched, traffic)
         for one in after.nodes
     ]
-    regret = tracker.result() if watched.events is not None else None
+    known: frozenset[Kind] = frozenset()
+    if heard is not None and watched.events is not None:
+        known = frozenset(heard.known(watched.events))
+    events = watched.events if Kind.EVICTED in known else None
+    regret = tracker.result() if known >= {Kind.EVICTED, Kind.MISSED} else None
     if heard is not None:
         gaps += heard.unavailable
     report = evictions_report(
-        EvictionFacts(nodes, ages, traffic.totals.seconds, regret, watched.events, own),
+        EvictionFacts(nodes, ages, traffic.totals.seconds, regret, events, known, own),
         settings_to_look_at(nodes, ages, regret),
         server.facts,
         limit=limit,

@@ -55,14 +55,18 @@ SETTINGS = (
 
 @dataclass(frozen=True, slots=True)
 class EvictionFacts:
-    """What was found in a window. regret, events: None where no events are published. own: the
-    look-ups that sampling the ages has added."""
+    """What was found in a window.
+
+    regret, events: None where the events that they take are not published; known: the kinds that
+    are. own: the look-ups that sampling the ages has added.
+    """
 
     nodes: Sequence[NodePressure]
     ages: AgeSample
     seconds: float
     regret: Regret | None = None
     events: EventWindow | None = None
+    known: frozenset[Kind] = frozenset()
     own: int = 0
 
 
@@ -138,8 +142,8 @@ def _head(facts: EvictionFacts) -> Pairs:
             (Column("stay", Cell.SECONDS, "a key stays about"), _shortest_stay(nodes)),
             (Column("idle_p95", Cell.SECONDS, "95 % were used within"), facts.ages.idle),
             *_counters(facts.ages),
-            (Column("young", Cell.RATIO, "new before it went"), _young(regret)),
-            (Column("young_age_p50", Cell.SECONDS, "of these, lived"), _median_age(regret)),
+            (Column("young", Cell.RATIO, "new before it went"), _young(facts)),
+            (Column("young_age_p50", Cell.SECONDS, "of these, lived"), _median_age(facts)),
             (
                 Column("regret", Cell.RATIO, "missed after it went"),
                 regret.regretted if regret else None,
@@ -185,12 +189,16 @@ def _evictable(nodes: Sequence[NodePressure]) -> float | None:
     return sum(one.keys * (one.evictable or 0.0) for one in nodes) / keys
 
 
-def _young(regret: Regret | None) -> float | None:
-    return regret.young / regret.evicted if regret and regret.evicted else None
+def _young(facts: EvictionFacts) -> float | None:
+    regret = facts.regret
+    if regret is None or Kind.NEW not in facts.known or not regret.evicted:
+        return None
+    return regret.young / regret.evicted
 
 
-def _median_age(regret: Regret | None) -> float | None:
-    return regret.ages[len(regret.ages) // 2] if regret and regret.ages else None
+def _median_age(facts: EvictionFacts) -> float | None:
+    ages = facts.regret.ages if facts.regret else ()
+    return ages[len(ages) // 2] if ages else None
 
 
 def _namespaces(facts: EvictionFacts) -> list[Sequence[Any]]:
@@ -204,9 +212,9 @@ def _namespaces(facts: EvictionFacts) -> list[Sequence[Any]]:
             one.counts[Kind.EVICTED],
             one.counts[Kind.EVICTED] / max(facts.events.seconds, 1e-6),
             one.counts[Kind.EVICTED] / total,
-            one.counts.get("regretted", 0),
-            one.counts.get("young", 0),
-            one.counts.get(Kind.MISSED, 0),
+            one.counts.get("regretted", 0) if Kind.MISSED in facts.known else None,
+            one.counts.get("young", 0) if Kind.NEW in facts.known else None,
+            one.counts.get(Kind.MISSED, 0) if Kind.MISSED in facts.known else None,
         )
         for one in sorted(lost, key=lambda one: (-one.counts[Kind.EVICTED], one.namespace))
     ]

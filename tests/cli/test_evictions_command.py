@@ -96,6 +96,21 @@ def test_without_events_the_rest_is_there(server: TestServer) -> None:
     assert server.run("CONFIG", "GET", SETTING)[SETTING.encode()] == b""
 
 
+def test_what_is_partly_published_is_partly_known(valkey: TestServer) -> None:
+    limit(valkey, 1_000_000)
+    valkey.run("CONFIG", "SET", SETTING, "Em")
+    assert document(valkey, "-w", "300ms")["regret_of_misses"] is None
+    valkey.run("CONFIG", "SET", SETTING, "Ee")
+    with watching(valkey) as run:
+        client = valkey.client()
+        for number in range(1000):
+            client.set(f"page:{number}", "x" * 2000)
+        found = stopped(run)
+    (row,) = found["namespaces"]
+    assert row["evicted"] == found["evicted"] > 0
+    assert (row["regretted"], row["young"], found["young"]) == (None, None, None)
+
+
 def test_enable_switches_on_and_off_again(valkey: TestServer) -> None:
     limit(valkey, 50_000_000)
     valkey.run("CONFIG", "SET", SETTING, "KEAn")
