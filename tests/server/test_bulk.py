@@ -19,6 +19,7 @@ from cachectl.server.logical import PIECE
 from cachectl.server.pace import Pace
 from cachectl.server.scan import Scan
 from cachectl.server.scan_types import ScanRequest
+from cachectl.server.slots import slot_of
 
 FIELDS = frozenset({Field.TYPE, Field.TTL, Field.BYTES})
 MEMBERS = [b"%d" % i for i in range(PIECE * 2 + 5)]
@@ -83,6 +84,18 @@ def test_a_cluster(cluster: TestCluster) -> None:
     expected = fill(cluster.client())
     with reading(*cluster.nodes, topology="cluster") as (opened, bulk):
         assert everything(opened, bulk) == expected
+
+
+def test_values_whose_slot_has_moved_are_followed(cluster: TestCluster) -> None:
+    expected = fill(cluster.client())
+    with reading(*cluster.nodes, topology="cluster") as (opened, bulk):
+        pages = [page for page in Scan(opened, ScanRequest(FIELDS)) if isinstance(page, Page)]
+        moved = {slot_of(key) for key in expected if cluster.owner(key) is cluster.nodes[0]}
+        assert cluster.move_slots(moved, cluster.nodes[0], cluster.nodes[1])
+        found: dict[bytes, Any] = {}
+        for page in pages:
+            found |= zip(page.keys, map(plain, bulk.read(page)), strict=True)
+    assert found == expected
 
 
 def test_what_cannot_be_had_is_told_and_what_is_gone_is_none(valkey: TestServer) -> None:

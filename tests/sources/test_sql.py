@@ -90,6 +90,7 @@ def test_limits(shop: Path, tmp_path: Path) -> None:
     [
         "with x as (select 1) insert into product select 1, 2, 3 from x",
         "select load_extension('x')",
+        "select file from pragma_database_list",
         "with recursive n(i) as (select 1 union all select i + 1 from n) select writefile('x', i)"
         " from n",
     ],
