@@ -56,13 +56,11 @@ def test_every_example_is_sound(name: str) -> None:
 
 
 def test_the_examples_that_there_must_be() -> None:
-    assert NAMES == ["django", "layers", "rate-limiter", "sessions", "trading"]
     assert {"django", "layers", "rate-limiter", "sessions"} <= set(NAMES)
     layers = {rule.layer for rule in load_policy(EXAMPLES / "layers.yaml").rules}
     assert layers == {"session", "application", "shared"}
     assert policy("init").check().stdout == (EXAMPLES / "layers.yaml").read_text()
     done = policy("init", "--example", "djngo").check(2)
-    assert "there are django, layers, rate-limiter, sessions, trading" in done.stderr
     assert f"there are {', '.join(NAMES)}" in done.stderr
 
 
