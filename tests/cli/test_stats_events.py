@@ -209,7 +209,7 @@ def test_on_a_terminal_it_asks_and_shows_what_it_changes(valkey: TestServer) -> 
 
 def test_somebody_switching_off_is_noticed(valkey: TestServer) -> None:
     valkey.run("CONFIG", "SET", SETTING, "Exem")
-    words = ("--watch", "--every", "200ms", "--count", "5", "-o", "json")
+    words = ("--watch", "--every", "200ms", "--count", "20", "-o", "json")
     with listening(valkey, *words) as run:
         valkey.run("CONFIG", "SET", SETTING, "Ex")
         done = run.finish().check(3).json
@@ -218,22 +218,23 @@ def test_somebody_switching_off_is_noticed(valkey: TestServer) -> None:
 
 def test_watch_streams_windows(valkey: TestServer) -> None:
     valkey.run("CONFIG", "SET", SETTING, "Exem")
-    words = ("--watch", "--every", "200ms", "--count", "3", "-o", "ndjson")
+    words = ("--watch", "--every", "200ms", "--count", "15", "-o", "ndjson")
     with listening(valkey, *words) as run:
         valkey.run("GET", b"a\n\x00b:1")
         rows = run.finish().check().ndjson
-    assert len(rows) == 3
+    assert len(rows) == 15
     assert sum(row["missed"] for row in rows) == 1
     (row,) = [row for row in rows if row["missed"]]
     assert row["namespaces"][0]["missed"] == 1
-    assert [row["lost"] for row in rows] == [0, 0, 0]
+    assert {row["lost"] for row in rows} == {0}
 
 
-def test_a_gap_is_shown_and_makes_it_partial(valkey: TestServer) -> None:
+def test_a_gap_is_shown(valkey: TestServer) -> None:
     valkey.run("CONFIG", "SET", SETTING, "KEAm")
-    with listening(valkey, "-w", "2s", "-o", "json") as run:
+    with listening(valkey, "-w", "1m", "-o", "json") as run:
         valkey.run("CLIENT", "KILL", "TYPE", "pubsub")
-        found = run.finish().check(3).json
+        wait_until("it listens again", lambda: valkey.run("CLIENT", "LIST", "TYPE", "pubsub"))
+        found = stopped(run)
     assert found["gap"] > 0
     assert "lost the connection" in found["nodes"][0]["reason"]
 
@@ -242,12 +243,11 @@ def test_a_login_that_may_not_read_the_setting(valkey: TestServer) -> None:
     rules = ("~*", "&__keyevent@*", "-@all", "+ping", "+info", "+subscribe", "+get")
     valkey.add_user("ears", *rules, password="pw")
     url, env = valkey.url.replace("redis://", "redis://ears@"), {"REDISCLI_AUTH": "pw"}
-    words = ("--url", url, "stats", "events", "-w", "1500ms")
+    words = ("--url", url, "stats", "events", "-w", "1m")
     with cachectl_started(*words, "-o", "json", env=env) as run:
         wait_until("it listens", lambda: listened_to(valkey))
         valkey.run("GET", "absent")
-        done = run.finish().check()
-    found = done.json
+        found = stopped(run)
     assert found["missed"] is None
     reasons = [one["reason"] for one in found["unavailable"]]
     assert "may not read notify-keyspace-events" in reasons[0]

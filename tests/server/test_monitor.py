@@ -66,7 +66,7 @@ def test_a_burst_sees_keys_with_any_name(server: TestServer) -> None:
         client.mset({b"m1": 1, b"m2": 2})  # type: ignore[attr-defined]
 
     with open_server(target_of(server)) as opened, busy(server, work):
-        seen = burst(opened, opened.primaries[0], 0.2, key_positions)
+        seen = burst(opened, opened.primaries[0], 0.5, key_positions)
     assert seen.node == server.address
     assert (b"get", [name]) in seen.commands
     assert (b"mset", [b"m1", b"m2"]) in seen.commands
