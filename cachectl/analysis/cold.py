@@ -8,7 +8,7 @@ LFUDecrAndReturn): a key whose counter is 0 has not been used for one such step 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from cachectl.analysis.groups import GroupIndex
@@ -186,9 +186,13 @@ def cold_of_sample(
                 for own, deep in zip(groups, depths, strict=True)
             ]
             found.append(estimate_groups(sized, strata, paths, also=names))
+    whole = _estimated(b"", _ALL, total, wholes)
+    if sum(map(len, pages)) == sum(stratum.drawn for stratum in strata.values()):
+        # No pattern: how many keys there are is known.
+        whole = replace(whole, keys=sum(stratum.size for stratum in strata.values()))
     return ColdSummary(
         levels,
-        _estimated(b"", _ALL, total, wholes),
+        whole,
         _coldest_first(_estimated(b"".join(path), path, totals, parts) for path in totals),
         all(page.sizes is not None for page in pages),
     )
