@@ -30,8 +30,6 @@ from cachectl.server.parallel import run_all
 
 EventItem = EventBatch | EventGap | EventMark
 
-COUNTED = ("expired", "evicted", "keymiss")
-"""Events of which INFO keeps a count of its own, over all databases."""
 MOST_WAITING = 200_000
 """Events that wait to be taken; beyond that they are dropped and counted."""
 MARK_PATIENCE = 2.0
@@ -77,9 +75,9 @@ class Inbox:
 class EventFeed:
     """Listens to all primaries of a server. Use it as a context manager, from one thread.
 
-    names: events of keys of the profile's database, as the server names them. COUNTED ones are
-    listened to in all databases, and those of the others only counted, so that their number can
-    be compared with INFO's.
+    names: events of keys of the profile's database, as the server names them. Those that INFO
+    counts (listening.COUNTED) are listened to in all databases, and those of the other databases
+    are only counted, so that their number can be compared with INFO's.
     """
 
     def __init__(self, server: Server, names: Iterable[str], *, most: int = MOST_WAITING) -> None:

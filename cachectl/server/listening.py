@@ -32,7 +32,8 @@ _MANY = 1000
 _QUIET = 10.0
 """Seconds of silence after which we ask whether anybody is there."""
 _RETRY, _LONGEST_RETRY = 0.1, 2.0
-_COUNTED = ("expired", "evicted", "keymiss")
+COUNTED = ("expired", "evicted", "keymiss")
+"""Events of which INFO keeps a count of its own, over all databases."""
 
 
 class Channels:
@@ -44,9 +45,9 @@ class Channels:
             _channel(other, name): name
             for other in counted_in
             if other != database
-            for name in _COUNTED
+            for name in COUNTED
         }
-        for name in _COUNTED:
+        for name in COUNTED:
             self._names.setdefault(_channel(database, name), name)
 
     @property
