@@ -1,7 +1,10 @@
 """What `stats --watch` and `top` cost the server and this machine, and whether they grow.
 
     pytest tests/benchmarks/bench_stats.py -m benchmark -s
-    pytest tests/benchmarks/bench_stats.py -m soak -s        # CACHECTL_SOAK_SECONDS, default 1800
+    pytest tests/benchmarks/bench_stats.py -m soak -s
+
+CACHECTL_SOAK_SECONDS (1800) says how long the soak test takes, CACHECTL_SOAK_EVERY (1s) how often
+it looks: what grows, grows with each look.
 
 Under load, the server's CPU time for one operation with a watcher is compared with that without, in
 alternation; beside an idle server, what the watcher alone makes it work.
@@ -26,6 +29,7 @@ from servers import TestServer
 from topologies import wait_until
 
 SOAK = float(os.environ.get("CACHECTL_SOAK_SECONDS", "1800"))
+EVERY = os.environ.get("CACHECTL_SOAK_EVERY", "1s")
 ROUNDS = 5
 SECONDS = 4.0
 PROMISE = 0.05
@@ -47,7 +51,7 @@ def busy(request: pytest.FixtureRequest) -> Iterator[TestServer]:
 
 @contextlib.contextmanager
 def watching(server: TestServer) -> Iterator[Running]:
-    words = ("--url", server.url, "stats", "--watch", "--every", "1s", "-o", "ndjson")
+    words = ("--url", server.url, "stats", "--watch", "--every", EVERY, "-o", "ndjson")
     with cachectl_started(*words) as run:
         wait_until("it watches", lambda: run.out.count(b"\n") >= 1)
         yield run
@@ -55,7 +59,8 @@ def watching(server: TestServer) -> Iterator[Running]:
 
 @contextlib.contextmanager
 def live(server: TestServer) -> Iterator[Terminal]:
-    with cachectl_tty("--url", server.url, "top", columns=120, rows=40) as screen:
+    words = ("--url", server.url, "top", "--every", EVERY)
+    with cachectl_tty(*words, columns=120, rows=40) as screen:
         screen.expect(r"commands +\d")
         yield screen
 
@@ -203,7 +208,7 @@ def test_memory_of_both_sides_stays(name: str) -> None:
             time.sleep(0.5)
         hours = 3600
         print(
-            f"\n{name} for {SOAK:.0f} s: ours {ours[0][1]:,} to {ours[-1][1]:,} bytes, "
+            f"\n{name} every {EVERY} for {SOAK:.0f} s: ours {ours[0][1]:,} to {ours[-1][1]:,} bytes, "
             f"{slope(ours) * hours:,.0f} bytes an hour; the server's {theirs[0][1]:,} to "
             f"{theirs[-1][1]:,} bytes, {slope(theirs) * hours:,.0f} bytes an hour"
         )
