@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from cachectl.analysis.doctor.facts import Facts, Group, NodeState, Part
     from cachectl.analysis.doctor.names import Names
     from cachectl.analysis.intervals import Stratum
-    from cachectl.model import Finding, Unavailable, UserRights
+    from cachectl.analysis.sampling import SampledSummary
+    from cachectl.analysis.summary import KeyspaceSummary
+    from cachectl.model import Finding, Page, Unavailable, UserRights
+    from cachectl.output.progress import Progress
     from cachectl.policy import Policy
     from cachectl.server.connect import Server
     from cachectl.server.latency import Probe
@@ -27,6 +30,8 @@ MANY = 20_000
 """Keys that are drawn where there are more, and that their names and TTLs are judged by."""
 TOLD = 3
 """Storms that are told: `ttl storms` shows all."""
+_STEPS = 5
+"""What is done with the keys, for the progress bar."""
 _OF_OURS = frozenset({"stats.busy_client"})
 """What says something about this machine, and nothing about the cache."""
 
@@ -78,7 +83,8 @@ class Examination:
         names: Names | None = None
         groups: Sequence[Group] = ()
         if self.interruption is None:
-            names, groups = self._keys()
+            with self._app.progress("examining keys", unit="steps") as progress:
+                names, groups = self._keys(progress)
         else:
             self._miss(Part.KEYS, "interrupted before any key was looked at")
         target = self._server.target
@@ -262,7 +268,7 @@ class Examination:
             self._miss(Part.DOOR, "a connection without a login was not answered")
         return answer
 
-    def _keys(self) -> tuple[Names | None, Sequence[Group]]:
+    def _keys(self, progress: Progress) -> tuple[Names | None, Sequence[Group]]:
         """Look at a sample of the keys, or at all where there are few."""
         from cachectl.analysis.doctor.facts import Part
         from cachectl.analysis.doctor.names import names_of
@@ -272,9 +278,9 @@ class Examination:
         from cachectl.server.scan_types import ScanRequest
 
         fields = frozenset({Field.TYPE, Field.TTL, Field.BYTES, Field.IDLE})
+        progress.update(0, _STEPS, "a sample of the keys")
         try:
-            with self._app.progress("looking at keys"):
-                drawn = sample(self._server, self._sample_size(), ScanRequest(fields=fields))
+            drawn = sample(self._server, self._sample_size(), ScanRequest(fields=fields))
         except CachectlError as error:
             for part in (Part.KEYS, Part.TTLS, Part.SIZES, Part.IDLE):
                 self._miss(part, error.message, error.hint)
@@ -283,14 +289,18 @@ class Examination:
         for gap in drawn.unavailable:
             if gap.what in _PARTS:
                 self._miss(Part(_PARTS[gap.what]), gap.reason, gap.remedy)
+        progress.update(1, _STEPS, "giants and cold keys")
         self._reported["giants"] = _giants(drawn)
         drawn = thinned(drawn, MANY)
         strata = {node.node: Stratum(node.size, node.drawn) for node in drawn.nodes}
         self._reported["cold"] = _cold(drawn, strata)
+        progress.update(2, _STEPS, "TTLs")
         self._storms(drawn, strata)
         self._audit(drawn, strata)
+        progress.update(3, _STEPS, "values")
         self._poison(drawn)
-        return names_of(drawn.pages, strata), _groups(drawn, strata)
+        progress.update(4, _STEPS, "names")
+        return names_of(drawn.pages, strata), _groups(drawn, strata, self._policy)
 
     def _storms(self, drawn: Sample, strata: Mapping[str, Stratum]) -> None:
         """Look for keys that expire together."""
@@ -334,12 +344,19 @@ class Examination:
         """Hold the keys against the policy, where there is one."""
         from cachectl.analysis.doctor.facts import Part
         from cachectl.cli.ttl_auditing import audit_of_sample
+        from cachectl.model import Severity
         from cachectl.views.ttl_audit import Remedies, findings
 
         if self._policy is None or Part.TTLS in self._missing:
             return
         audit = audit_of_sample(self._server, self._policy, drawn.pages, strata)
-        self._reported["ttl"] = list(findings(audit, Remedies(self._app.words, self._policy_file)))
+        remedies = Remedies(self._app.words, self._policy_file)
+        # What may well be there of old age only is no finding for a page on what is wrong.
+        self._reported["ttl"] = [
+            one
+            for one in findings(audit, remedies)
+            if (one.id, one.severity) != ("ttl.too-short", Severity.INFO)
+        ]
 
 
 _PARTS = {"ttl": "TTLs of keys", "bytes": "sizes of keys", "idle": "idle times of keys"}
@@ -368,24 +385,42 @@ def _giants(drawn: Sample) -> list[Finding]:
     return giant_findings(biggest.result().by_bytes)
 
 
-def _groups(drawn: Sample, strata: Mapping[str, Stratum]) -> list[Group]:
+def _groups(drawn: Sample, strata: Mapping[str, Stratum], policy: Policy | None) -> list[Group]:
+    """Return the namespaces, and whether a rule says of all their keys if they have to expire."""
     from cachectl.analysis.doctor.facts import Group
     from cachectl.analysis.gauging import figure_of
-    from cachectl.analysis.keyspace import summarise
-    from cachectl.analysis.sampling import summarise_sample
 
-    exact = drawn.exact
-    found = summarise(drawn.pages) if exact else summarise_sample(drawn.pages, strata)
+    open_to_us = None
+    if policy is not None:
+        pages = [_undecided(page, policy) for page in drawn.pages]
+        open_to_us = {one.namespace for one in _summary(drawn, pages, strata).namespaces}
     return [
         Group(
             one.namespace,
             figure_of(one.keys),
             figure_of(one.no_ttl),
             None if one.bytes is None else figure_of(one.bytes),
+            decided=open_to_us is not None and one.namespace not in open_to_us,
         )
-        for one in found.namespaces
+        for one in _summary(drawn, drawn.pages, strata).namespaces
         if one.no_ttl is not None
     ]
+
+
+def _summary(
+    drawn: Sample, pages: Sequence[Page], strata: Mapping[str, Stratum]
+) -> KeyspaceSummary | SampledSummary:
+    from cachectl.analysis.keyspace import summarise
+    from cachectl.analysis.sampling import summarise_sample
+
+    return summarise(pages) if drawn.exact else summarise_sample(pages, strata)
+
+
+def _undecided(page: Page, policy: Policy) -> Page:
+    """Return the keys whose TTLs no rule decides about: the audit judges the others."""
+    decided = [rule.ttl.presence != "optional" for rule in policy.rules]
+    rules = policy.rule_numbers(page.keys)
+    return page.take([at for at, rule in enumerate(rules) if rule < 0 or not decided[rule]])
 
 
 def _is_local(node: Node) -> bool:

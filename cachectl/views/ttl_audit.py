@@ -64,6 +64,13 @@ _SENTENCES = {
     Kind.UNEXPECTED: "expire, and must not",
     Kind.PARTLY: "are hashes of which only some fields expire",
 }
+_OF_ONE = {
+    Kind.MISSING: "never expires, and has to",
+    Kind.TOO_LONG: "expires later than it may",
+    Kind.TOO_SHORT: "expires sooner than it should",
+    Kind.UNEXPECTED: "expires, and must not",
+    Kind.PARTLY: "is a hash of which only some fields expire",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,8 +252,7 @@ def findings(audit: Audit, remedies: Remedies) -> Iterator[Finding]:
         yield Finding(
             id=f"ttl.{kind.replace('_', '-')}",
             severity=Severity.INFO if mild else Severity.WARNING,
-            title=f"{keys} keys {_SENTENCES[kind]}"
-            + (", or are near their end" if kind is Kind.TOO_SHORT and mild else ""),
+            title=_title(keys, kind, near=kind is Kind.TOO_SHORT and mild),
             evidence=f"due: {due(rule.ttl)}; {_most(same)}",
             remedy=remedies.of(kind, rule, [one.namespace for one in same[:_NAMED]]),
             subject=name,
@@ -255,10 +261,20 @@ def findings(audit: Audit, remedies: Remedies) -> Iterator[Finding]:
         yield Finding(
             id="ttl.no-rule",
             severity=Severity.INFO,
-            title=f"{_figures([audit.no_rule])} keys fall under no rule",
+            title=_unruled_title(_figures([audit.no_rule])),
             evidence=_most(audit.unruled),
             remedy="add rules for them to the policy",
         )
+
+
+def _title(keys: str, kind: Kind, *, near: bool) -> str:
+    if keys == "1":
+        return f"1 key {_OF_ONE[kind]}" + (", or is near its end" if near else "")
+    return f"{keys} keys {_SENTENCES[kind]}" + (", or are near their end" if near else "")
+
+
+def _unruled_title(keys: str) -> str:
+    return "1 key falls under no rule" if keys == "1" else f"{keys} keys fall under no rule"
 
 
 def _most(found: Sequence[Violation | Unruled]) -> str:

@@ -191,12 +191,24 @@ def test_ttls_against_a_policy(valkey: TestServer, isolated_home: Path) -> None:
         "version: 1\nrules:\n"
         "  - {name: sessions, match: 'session:{id}', ttl: {max: 1m}, value: text}\n"
         "  - {name: prices, match: 'price:*', value: json}\n"
+        "  - {name: lost, match: 'lost:*', ttl: required}\n"
+        "  - {name: kept, match: 'kept:*', ttl: forbidden}\n"
+        "  - {name: near, match: 'near:*', ttl: {min: 1h, max: 2h}}\n"
     )
+    valkey.admin.set("lost:1", "x")
+    fill(valkey, "kept:{}", 100, ttl=0)  # a rule wants them so
+    fill(valkey, "stray:{}", 100, ttl=0)  # no rule names them
+    valkey.admin.set("near:1", "x", ex=600)  # perhaps it is just old
     for name, value in (("a", "{}"), ("b", ""), ("c", "{'a': 1}")):
         valkey.admin.set(f"price:{name}", value)
     done = doctor(valkey, "--policy", str(policy), "-o", "json").check(0)
     (finding,) = [one for one in done.json["findings"] if one["id"] == "ttl.too-long"]
     assert finding["title"].startswith("500 keys")
+    (missing,) = [one for one in done.json["findings"] if one["id"] == "ttl.missing"]
+    assert (missing["title"], missing["subject"]) == ("1 key never expires, and has to", "lost")
+    (stray,) = [one for one in done.json["findings"] if one["id"] == "keys.without_ttl"]
+    assert stray["subject"] == "stray:{id}"
+    assert "ttl.too-short" not in {one["id"] for one in done.json["findings"]}
     assert results(done)["ttl"] == "found"
     (poison,) = [one for one in done.json["findings"] if one["id"] == "keys.poisoned"]
     assert poison["title"].startswith("2 of 503 values")
@@ -383,8 +395,9 @@ def test_the_demos_faults_are_found() -> None:
         demo.wait_for("Try next", timeout=60)
         done = cachectl("-p", "demo", "doctor", *QUICK, "-o", "json", timeout=60).check(0)
     found = {(one["id"], one["subject"]) for one in done.json["findings"]}
-    lost = {str(about).partition(":")[0] for name, about in found if name == "keys.without_ttl"}
-    assert "strategy" in lost
+    # A policy, where the demo has one, says it of its rule.
+    lost = {str(about) for name, about in found if name in {"keys.without_ttl", "ttl.missing"}}
+    assert any("strateg" in about for about in lost)
     assert ("memory.cold", "research:note:{uuid}") in found
     assert ("ttl.storm", "report:eod:{id}") in found
     assert ("security.no_password", None) in found

@@ -59,12 +59,16 @@ class NodeState:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A namespace: keys, those of them without a TTL, and bytes (None: not known)."""
+    """A namespace: keys, those of them without a TTL, and bytes (None: not known).
+
+    decided: whether rules of a policy say of all its keys if they have to expire.
+    """
 
     namespace: bytes
     keys: float
     no_ttl: float
     bytes: float | None
+    decided: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,8 @@ def without_ttl(facts: Facts) -> Iterable[Finding]:
     forgotten = [
         group
         for group in groups
-        if group.keys >= FEW
+        if not group.decided
+        and group.keys >= FEW
         and group.no_ttl >= FORGOTTEN * whole
         and group.no_ttl >= SHARE * group.keys
     ]
