@@ -188,6 +188,7 @@ _PROBES: dict[str, Probe] = {
     "RENAMENX": Probe(("RENAMENX", KEY, KEY), fails="no such key"),
     "RESTORE": Probe(("RESTORE", KEY, "0", "x"), fails="DUMP payload"),
     "DUMP": Probe(("DUMP", KEY)),
+    "MEMORY USAGE": Probe(("MEMORY", "USAGE", KEY), words=2),
     "TYPE": Probe(("TYPE", KEY)),
     "PTTL": Probe(("PTTL", KEY)),
     "WATCH": Probe(("WATCH", KEY)),

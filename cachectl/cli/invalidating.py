@@ -85,7 +85,7 @@ class Job:
         elif change.is_choosy:
             fields = frozenset({Field.TTL})
         elif self.settings.archives:
-            fields = frozenset({Field.TYPE, Field.BYTES})
+            fields = frozenset({Field.BYTES})
         with self.app.progress("looking for keys") as progress:
             planner = Planner(
                 server=self.server,
@@ -213,7 +213,7 @@ def check_rights(
     if tags:
         commands += ["TYPE", "PTTL", "TIME", "SREM"]
     if change.copies_value and settings.archives:
-        commands.append("DUMP")
+        commands += ["DUMP", "MEMORY USAGE"]  # the latter tells giants, of which no DUMP is made
     check_permissions(server, commands)
 
 

@@ -155,6 +155,16 @@ def test_keys_that_a_login_may_read_but_not_change_are_left_alone(cache, words):
     assert client.ttl("secret:1") == -1
 
 
+def test_a_login_that_can_not_tell_giants_is_refused(cache):
+    """Whoever may not ask for sizes would be made to DUMP whatever there is."""
+    rules = documented("change keys at all", "remove keys, with")
+    rules = [rule for rule in rules if rule != "+memory|usage"]
+    url, env = login(cache, *rules)
+    done = cachectl(*url, "invalidate", "app:*", "--yes", env=env).check(5)
+    assert "MEMORY USAGE" in done.stderr
+    assert cache.client().dbsize() == 40
+
+
 # --- policies ---------------------------------------------------------------------------------
 
 POLICY = """
