@@ -208,8 +208,8 @@ def test_memory_of_both_sides_stays(name: str) -> None:
             time.sleep(0.5)
         hours = 3600
         print(
-            f"\n{name} every {EVERY} for {SOAK:.0f} s: ours {ours[0][1]:,} to {ours[-1][1]:,} bytes, "
-            f"{slope(ours) * hours:,.0f} bytes an hour; the server's {theirs[0][1]:,} to "
+            f"\n{name} every {EVERY} for {SOAK:.0f} s: ours {ours[0][1]:,} to {ours[-1][1]:,} "
+            f"bytes, {slope(ours) * hours:,.0f} bytes an hour; the server's {theirs[0][1]:,} to "
             f"{theirs[-1][1]:,} bytes, {slope(theirs) * hours:,.0f} bytes an hour"
         )
         assert ours[-1][1] - ours[0][1] < 2 * 1024 * 1024
