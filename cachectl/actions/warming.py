@@ -129,6 +129,7 @@ class Warming:
     _protection: Protection = field(init=False)
     _hopeless: int = 0
     _recent: deque[tuple[float, Group]] = field(default_factory=deque)
+    _left_behind: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         entries = {entry.name: self.standing.of(entry.name) for entry in self.manifest.entries}
@@ -276,10 +277,18 @@ class Warming:
         group.flights = len(batches)
         if not is_again:
             self.journal.sent(group)
-            self._recent.append((time.monotonic(), group))
+            self._remember(group)
         for batch in batches:
             batch.is_doubtful = sent_at is not None
             self._writer.put(batch)
+
+    def _remember(self, group: Group) -> None:
+        """Keep the groups of the last minute: those that a failover may have lost."""
+        now = time.monotonic()
+        self._recent.append((now, group))
+        while len(self._recent) > 1 and now - self._recent[1][0] > LAG:
+            old = self._recent.popleft()[1]
+            self._left_behind[old.entry] = old.last
 
     def _lives(self, group: Group, rendered: Rendered) -> list[int]:
         """Return when each key expires, without those that may not be written or have no TTL."""
@@ -359,6 +368,9 @@ class Warming:
         since = time.monotonic() - seconds
         first: dict[str, int] = {}
         last: dict[str, int] = {}
+        if seconds > LAG:
+            rows = {name: progress.row for name, progress in self.standing.entries.items()}
+            last = {name: row for name, row in rows.items() if row} | self._left_behind
         for at, group in self._recent:
             if at >= since:
                 first.setdefault(group.entry, group.first)

@@ -17,7 +17,7 @@ from cachectl.actions.headroom import Watch
 from cachectl.actions.lifetimes import Lifetimes
 from cachectl.actions.warming import OnProgress, Warming, WarmResult
 from cachectl.actions.warming_journal import Standing, WarmingJournal, standing_of
-from cachectl.actions.whereabouts import check_same_server, circumstances
+from cachectl.actions.whereabouts import check_same_server, circumstances, identity_of
 from cachectl.config.manifest import Entry, Manifest
 from cachectl.errors import DamagedError, LockedError, RefusedError
 from cachectl.server.handle import Server
@@ -79,9 +79,13 @@ class Job:
                 other = _done_since(self.server, self.manifest, lock.waited_since)
                 if other is not None:
                     return WarmResult(run.id, self.manifest.name, {}, {}, found_done=other)
-            run.save(facts | {"state": "running"})
+            others = _others(self.server, facts)
+            facts |= {"state": "running", "nodes": identity_of(self.server)}
+            run.save(facts)
             with Journal(run.journal) if is_new else reopen(run.journal) as journal:
                 standing = Standing() if is_new else standing_of(read_journal(run.journal))
+                if others and not is_new:
+                    standing.doubt_all()
                 journal.record("begin" if is_new else "resumed", digest=self.manifest.digest)
                 result = self._warm(run, journal, standing, lock.lock, on_progress)
                 journal.record("end", partial=result.is_partial)
@@ -126,6 +130,12 @@ class Job:
             "name": self.manifest.name,
             "digest": self.manifest.digest,
         }
+
+
+def _others(server: Server, facts: Mapping[str, Any]) -> bool:
+    """Return whether a node is another process than when the run went on last: it may lack keys."""
+    known = {node["run_id"] for node in facts["nodes"]}
+    return any(node.facts.run_id not in known for node in server.primaries)
 
 
 def counts_of(result: WarmResult) -> dict[str, int]:

@@ -133,6 +133,13 @@ class Standing:
         """Return where an entry stands."""
         return self.entries.setdefault(entry, Progress())
 
+    def doubt_all(self) -> None:
+        """Have everything looked at again that was done: the server may not know it any more."""
+        for progress in self.entries.values():
+            if progress.row:
+                _, last = progress.recheck or (0, 0)
+                progress.recheck = (0, max(last, progress.row))
+
 
 def standing_of(journal: Iterable[Entry]) -> Standing:
     """Read a journal. Memory holds one tuple for each group that is not done."""

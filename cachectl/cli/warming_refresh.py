@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cachectl.cli import manifests, options, warming
-from cachectl.cli.context import context
+from cachectl.cli.context import App, context
 from cachectl.cli.invalidating import seconds_of
 from cachectl.errors import UsageError
 
@@ -77,6 +77,7 @@ def refresh(
     with app.server() as server:
         warming.check_guards(server, given.manifest)
         warming.confirm(app, server, given.manifest, confirm)
+        _warn_of_wide_windows(app, given, window)
         what = "warm refresh"
         with held(server, given.manifest, what, 0.0, lambda _: None, purpose="refresh") as lock:
             refresher = Refresher(
@@ -101,6 +102,16 @@ def refresh(
                 )
                 app.stream(stream, output)
             app.end(warm_refresh.end_report(passes.broken, server.facts))
+
+
+def _warn_of_wide_windows(app: App, given: warming.Inputs, window: float) -> None:
+    """Say where every pass would load everything: keys that live no longer than the window."""
+    for name, lifetimes in given.lifetimes.items():
+        if lifetimes.fixed is not None and 0 <= lifetimes.fixed[1] <= 1000 * window:
+            app.terminal.warn(
+                f"the keys of entry {name} live no longer than --within: "
+                "every pass loads all of them"
+            )
 
 
 class _Passes:

@@ -104,6 +104,9 @@ def _dry(
 ) -> None:
     from cachectl.views.warm import estimate_report
 
-    writes = not server.target.read_only and server.primaries[0].facts.role == "primary"
+    target = server.target
+    # A few keys written and removed within a transaction change nothing, but production is asked.
+    is_free = not target.read_only and target.environment != "production"
+    writes = is_free and server.primaries[0].facts.role == "primary"
     estimate = warming.look_ahead(app, server, given, speed, writes=writes)
     app.finish(estimate_report(estimate, server.target.pace, server.facts), output)

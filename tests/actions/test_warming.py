@@ -253,6 +253,18 @@ def test_a_server_that_lost_everything_gets_it_again(start_server):
     assert not result.is_partial
 
 
+def test_a_server_that_was_replaced_between_two_processes_gets_it_again(start_server):
+    server = start_server("valkey-9.1")
+    warm = Warmer(server, {})
+    broken = {601: SourceError("died")}
+    assert warm(manifest(entry()), Listed(ids(1000), faults=broken)).total.written == 600
+    server.kill9()
+    server.restart()
+    result = warm(manifest(entry()), Listed(ids(1000)), resume=warm.run)
+    assert (numbers(result.total), result.again) == ((1000, 0, 0), 600)
+    assert values(server, 1000) == 1000
+
+
 def test_a_primary_that_becomes_a_replica_for_a_moment_is_waited_for(valkey, warm, start_proxy):
     proxy = start_proxy(valkey)
     proxy.answer(

@@ -26,6 +26,8 @@ def test_one_pass_for_cron(any_server, manifest):
     second = cachectl(*words, "--within", "2m", "-o", "ndjson").check(0).ndjson
     assert (second[0]["due"], second[0]["written"]) == (1, 1)
     cachectl(*words, "--count", "2").check(2)
+    wide = cachectl(*words, "--within", "1h").check(0)
+    assert "every pass loads all" in wide.stderr
 
 
 def test_watch_goes_on_until_ctrl_c(any_server, manifest):
