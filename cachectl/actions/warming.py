@@ -12,8 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 from cachectl.actions.batch import KEEP, Batch, parts
 from cachectl.actions.feed import Ended, Feed, Rows
@@ -21,24 +20,34 @@ from cachectl.actions.guards import Protection
 from cachectl.actions.headroom import Watch
 from cachectl.actions.lifetimes import Lifetimes
 from cachectl.actions.recovery import LAG
+from cachectl.actions.warming_columns import (
+    between,
+    first_row,
+    in_kinds,
+    keep_only,
+    last_of,
+    last_row,
+    part_of,
+    segments,
+    start_after,
+    values_of,
+)
 from cachectl.actions.warming_journal import (
     Counts,
     Failure,
     Group,
-    Progress,
     Standing,
     WarmingJournal,
 )
 from cachectl.actions.writing import Writer
-from cachectl.config.manifest import Entry, Manifest
+from cachectl.config.manifest import Manifest
 from cachectl.errors import CachectlError, PartialError
-from cachectl.model import LogicalValue
 from cachectl.server.clock import ServerClock
 from cachectl.server.handle import Server
 from cachectl.server.locks import OWN_PREFIX, Lock
 from cachectl.server.pace import Pace
 from cachectl.sources.entries import Renderer
-from cachectl.sources.interface import RowBatch, Source
+from cachectl.sources.interface import Source
 from cachectl.sources.rendered import Rendered
 
 _FAILURES = 20
@@ -174,7 +183,7 @@ class Warming:
             places = [self.standing.of(entry.name) for entry in entries]
             is_held = any(one.is_held for one in places)
             if name not in self.standing.ended or is_held:
-                left[name] = min(map(_start_after, entries, places), default=0)
+                left[name] = min(map(start_after, entries, places), default=0)
                 self.result.sources[name].rows = left[name]
         for progress in self.standing.entries.values():
             progress.is_held = False
@@ -223,7 +232,7 @@ class Warming:
             rendered = renderer.render(batch)
             if number == 0 and batch.problems:
                 rendered.problems = (*batch.problems, *rendered.problems)
-            self._take(rendered, _last_row(renderer.entry, rendered, batch), upto)
+            self._take(rendered, last_row(renderer.entry, rendered, batch), upto)
         self.on_progress(rows.source, source.rows, "")
 
     def _ended(
@@ -237,7 +246,7 @@ class Warming:
             return
         for renderer in renderers:
             rendered = renderer.finish()
-            self._take(rendered, _last_of(rendered), upto)
+            self._take(rendered, last_of(rendered), upto)
 
     def _note_ends(self) -> None:
         for name, source in self.result.sources.items():
@@ -250,17 +259,17 @@ class Warming:
         """Send the keys of one batch of rows that are not settled yet."""
         progress = self.standing.of(rendered.entry.name)
         if upto is not None:
-            rendered = _between(rendered, 0, upto[rendered.entry.name])
+            rendered = between(rendered, 0, upto[rendered.entry.name])
         elif progress.row:
-            rendered = _between(rendered, progress.row + 1, None)
+            rendered = between(rendered, progress.row + 1, None)
         if not rendered.keys and not rendered.problems:
             return
         if not progress.sent or upto is not None:
             self._send(rendered, last, None, is_again=upto is not None)
             return
-        for start, stop, now in _segments(rendered.rows, progress):
+        for start, stop, now in segments(rendered.rows, progress):
             is_last = stop == len(rendered)
-            part = _part(rendered, start, stop, problems=is_last)
+            part = part_of(rendered, start, stop, problems=is_last)
             row = last if is_last else part.rows[-1]
             self._send(part, row, now)
 
@@ -270,7 +279,7 @@ class Warming:
         """Send keys in flights. sent_at: what their TTLs counted from when they were sent first."""
         entry = rendered.entry
         now = self._clock.now() if sent_at is None else sent_at
-        group = Group(entry.name, _first_row(rendered, last), last, now, is_again=is_again)
+        group = Group(entry.name, first_row(rendered, last), last, now, is_again=is_again)
         group.note_problems(rendered.problems)
         expiries = self._lives(group, rendered)
         batches = list(self._flights(group, rendered, expiries))
@@ -301,7 +310,7 @@ class Warming:
             for i, reason in refused.items():
                 group.fail(rendered.keys[i], rendered.rows[i], reason)
             good = [i for i in range(len(rendered)) if i not in refused]
-            _keep_only(rendered, good)
+            keep_only(rendered, good)
             expiries = [expiries[i] for i in good]
         return expiries  # type: ignore[return-value]
 
@@ -311,8 +320,8 @@ class Warming:
         """Yield batches of the pace's size, each of strings alone or of collections alone."""
         entry = rendered.entry
         existing = KEEP if group.is_again else entry.existing
-        keys, values, tags = rendered.keys, _values(rendered), rendered.tags
-        for positions in _alike(rendered):
+        keys, values, tags = rendered.keys, values_of(rendered), rendered.tags
+        for positions in in_kinds(rendered):
             for some in parts(positions, self.pace.batch):
                 yield Batch(
                     [keys[i] for i in some],
@@ -409,93 +418,3 @@ class Warming:
             self.result.notes.append(
                 f"{self.result.again:,} keys had been lost with a failover and were written again"
             )
-
-
-# --- columns ------------------------------------------------------------------------------------
-
-
-def _values(rendered: Rendered) -> Sequence[Any]:
-    """Return bytes of strings and LogicalValues of everything else."""
-    if rendered.types is None:
-        kind = rendered.entry.type
-        if kind == "string":
-            return rendered.values
-        return [LogicalValue(kind, elements) for elements in rendered.values]
-    return [
-        value if kind == "string" else LogicalValue(kind, value)
-        for kind, value in zip(rendered.types, rendered.values, strict=True)
-    ]
-
-
-def _alike(rendered: Rendered) -> Iterator[Sequence[int]]:
-    """Yield the positions of strings, and those of collections."""
-    if rendered.types is None:
-        yield range(len(rendered))
-        return
-    for wanted in (True, False):
-        found = [i for i, kind in enumerate(rendered.types) if (kind == "string") is wanted]
-        if found:
-            yield found
-
-
-def _keep_only(rendered: Rendered, good: Sequence[int]) -> None:
-    """Leave only some of the keys in a batch."""
-    rendered.keys = [rendered.keys[i] for i in good]
-    rendered.values = [rendered.values[i] for i in good]
-    rendered.rows = [rendered.rows[i] for i in good]
-    for name in ("ttls", "types", "tags"):
-        column = getattr(rendered, name)
-        if column is not None:
-            setattr(rendered, name, [column[i] for i in good])
-
-
-def _between(rendered: Rendered, first: int, last: int | None) -> Rendered:
-    """Return the keys and problems of some rows."""
-
-    def fits(row: int) -> bool:
-        return row >= first and (last is None or row <= last)
-
-    good = [i for i, row in enumerate(rendered.rows) if fits(row)]
-    problems = tuple(one for one in rendered.problems if fits(one.row))
-    if len(good) < len(rendered):
-        _keep_only(rendered, good)
-    return replace(rendered, problems=problems)
-
-
-def _part(rendered: Rendered, start: int, stop: int, *, problems: bool) -> Rendered:
-    part = replace(rendered, problems=rendered.problems if problems else ())
-    if stop - start < len(rendered):
-        _keep_only(part, range(start, stop))
-    return part
-
-
-def _segments(rows: Sequence[int], progress: Progress) -> Iterator[tuple[int, int, int | None]]:
-    """Yield (start, stop, when they were sent) of positions that were sent together, or never."""
-    start = 0
-    known = [progress.sent_at(row) for row in rows]
-    for at in range(1, len(rows) + 1):
-        if at == len(rows) or known[at] != known[start]:
-            yield start, at, known[start]
-            start = at
-    if not rows:
-        yield 0, 0, None
-
-
-def _start_after(entry: Entry, progress: Progress) -> int:
-    # A gathered key is known by its first row: its other rows, and those of the next key, follow.
-    return max(0, progress.row - 1) if entry.gather else progress.row
-
-
-def _last_row(entry: Entry, rendered: Rendered, batch: RowBatch) -> int:
-    """Return the row up to which an entry is settled when these keys are."""
-    if entry.gather:
-        return _last_of(rendered)
-    return max([*batch.numbers[-1:], *(problem.row for problem in batch.problems)])
-
-
-def _last_of(rendered: Rendered) -> int:
-    return max([0, *rendered.rows[-1:], *(problem.row for problem in rendered.problems[-1:])])
-
-
-def _first_row(rendered: Rendered, last: int) -> int:
-    return min([last, *rendered.rows[:1], *(problem.row for problem in rendered.problems[:1])])
