@@ -27,6 +27,12 @@ EXAMPLES = Path(__file__).parents[2] / "profiles"
 TOPIC = (Path(command.__file__).parent / "topics" / "profiles.md").read_text()
 
 
+@pytest.fixture(autouse=True)
+def no_demo(isolated_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A demo that runs on this machine without a runtime directory has its profile in /tmp."""
+    monkeypatch.setenv("TMPDIR", str(isolated_home))
+
+
 @pytest.fixture
 def user_dir(isolated_home: Path) -> Path:
     """The user's directory of profiles, empty."""

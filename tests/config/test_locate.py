@@ -298,7 +298,8 @@ def test_a_directory_of_somebody_else_is_not_trusted(tmp_path: Path) -> None:
 def test_a_published_profile_is_there_for_its_time(tmp_path: Path) -> None:
     runtime = tmp_path / "runtime"
     runtime.mkdir()
-    environ = {"XDG_RUNTIME_DIR": str(runtime), "HOME": str(tmp_path)}
+    environ = {name: str(tmp_path) for name in ("HOME", "TMPDIR")}
+    environ["XDG_RUNTIME_DIR"] = str(runtime)
     with published_profile("demo", "host: here\n", environ) as path:
         assert path.stat().st_mode & 0o777 == 0o600
         assert host(resolve("demo", environ=environ)) == "here"
