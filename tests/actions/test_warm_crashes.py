@@ -114,7 +114,7 @@ def sweep(crasher, server, path, existing, most):
 
 @pytest.mark.parametrize("existing", ["keep", "replace", "replace-if-different"])
 def test_a_sample_of_crashes_is_recovered_from(crasher, valkey, manifest, existing, isolated_home):
-    tried, recovered = sweep(crasher, valkey, manifest(existing), existing, 9)
+    tried, recovered = sweep(crasher, valkey, manifest(existing), existing, 8)
     assert tried >= 7
     assert recovered == tried
 
