@@ -15,7 +15,6 @@ from cachectl.actions.warming import WarmResult
 from cachectl.actions.warming_job import Job, warmings
 from cachectl.config.manifest import (
     Entry,
-    InlineSpec,
     Manifest,
     Place,
     SourceLimits,
@@ -45,7 +44,7 @@ def entry(name: str = "items", key: str = "item:{id}", **options: Any) -> Entry:
 
 
 def manifest(*entries: Entry, digest: str = "d" * 64, retries: int = 3) -> Manifest:
-    """A manifest of entries; its sources are read by threads, as databases are."""
+    """A manifest of entries; what their sources are is not looked at."""
     limits = SourceLimits(retries=retries)
     names = dict.fromkeys(one.source for one in entries)
     specs = {
@@ -53,18 +52,6 @@ def manifest(*entries: Entry, digest: str = "d" * 64, retries: int = 3) -> Manif
         for name in names
     }
     return Manifest("test", 1, digest, Path("test.yaml"), tuple(entries), specs)
-
-
-def inline(*entries: Entry) -> Manifest:
-    """A manifest whose one source is read without a thread."""
-    return Manifest(
-        "test",
-        1,
-        "e" * 64,
-        Path("test.yaml"),
-        tuple(entries),
-        {"rows": InlineSpec(name="rows", place=PLACE)},
-    )
 
 
 @dataclass(slots=True)

@@ -10,11 +10,11 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from cachectl.config.manifest import AnySource, FileSpec, InlineSpec
+from cachectl.config.manifest import AnySource
 from cachectl.errors import CachectlError
 from cachectl.sources.interface import RowBatch, Source, SourceError
 
@@ -63,14 +63,6 @@ class Feed:
     def events(self) -> Generator[Event]:
         """Yield what comes of all sources. Close the iterator to stop reading."""
         names = list(self.sources)
-        local = all(isinstance(self.specs[name], InlineSpec | FileSpec) for name in names)
-        if local and len(names) == 1:
-            # A thread would only take turns with us: nothing here waits for anybody else.
-            yield from self._read(names[0])
-            return
-        yield from self._side_by_side(names)
-
-    def _side_by_side(self, names: Sequence[str]) -> Iterator[Event]:
         events: queue.Queue[Event | BaseException] = queue.Queue(_AHEAD * self.concurrency)
         waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
         for name in names:
@@ -157,6 +149,4 @@ class Feed:
         """Wait, looking up now and then."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0 and not self._stop.is_set():
-            if threading.current_thread() is threading.main_thread():
-                self.idle()
             self._stop.wait(min(_TICK, left))

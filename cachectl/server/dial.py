@@ -56,6 +56,11 @@ def _endpoints(host: str, port: int, flags: int) -> list[Endpoint]:
     return [(family, where) for family, _, _, _, where in found]
 
 
+_FLIGHT = 1024 * 1024
+"""Bytes that may wait to be sent, so that a flight of writes leaves without waiting for the server
+to read it."""
+
+
 def connect(address: Address, endpoints: list[Endpoint], deadline: float) -> socket.socket:
     """Return a socket connected to the first endpoint that answers. Raises CannotConnectError.
 
@@ -79,6 +84,7 @@ def _open(family: socket.AddressFamily, where: Any, timeout: float) -> socket.so
         if family != socket.AF_UNIX:
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _FLIGHT)
     except BaseException:
         opened.close()
         raise

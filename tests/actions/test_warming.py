@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from proxies import error
-from warmable import Listed, Warmer, entry, ids, inline, manifest
+from warmable import Listed, Warmer, entry, ids, manifest
 
 from cachectl.actions.warming_job import held, unfinished
 from cachectl.config.manifest import Existing, Tag, Ttl, Value
@@ -33,9 +33,8 @@ def values(server, count, key="item:%d"):
     return sum(value == b"value %d" % i for i, value in enumerate(found))
 
 
-@pytest.mark.parametrize("make", [manifest, inline], ids=["thread", "inline"])
-def test_twice_changes_nothing(valkey, warm, make):
-    meant = make(entry(), entry("hashes", "h:{id}", type="hash", value=fields()))
+def test_twice_changes_nothing(valkey, warm):
+    meant = manifest(entry(), entry("hashes", "h:{id}", type="hash", value=fields()))
     result = warm(meant, Listed(ids(1234)))
     assert numbers(result.total) == (2468, 0, 0)
     assert not result.is_partial
