@@ -65,12 +65,14 @@ def page_of(lines: list[bytes], longest: int) -> Page:
         lines = [line for line in lines if line]
     rows: list[Any] = []
     try:
-        for line in lines:
-            text = line.decode()
-            row, end = _SCAN(text, 0)
-            if end != len(text) or type(row) is not dict:
+        text = b"\n".join(lines).decode()
+        at, end = 0, len(text)
+        while at < end:  # a row that ends elsewhere than its line leaves fewer rows than lines
+            row, at = _SCAN(text, at)
+            if type(row) is not dict or (at < end and text[at] != "\n"):
                 break
             rows.append(row)
+            at += 1
     except (ValueError, StopIteration, RecursionError):
         pass
     if len(rows) == len(lines) and (not lines or len(max(lines, key=len)) <= longest):

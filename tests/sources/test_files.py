@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import io
@@ -17,7 +18,7 @@ from cachectl.config.manifest import Allowed, InlineSpec
 from cachectl.errors import RefusedError
 from cachectl.sources.interface import BATCH_ROWS, SourceError
 from cachectl.sources.jsonarray import JsonArray
-from cachectl.sources.ndjson import Lines
+from cachectl.sources.ndjson import Lines, page_of
 from cachectl.sources.opening import open_source
 from cachectl.sources.paging import Page, Paged
 
@@ -357,3 +358,26 @@ def test_opening_a_cache_needs_a_reader(tmp_path: Path) -> None:
     manifest = load_manifest(path)
     with pytest.raises(UsageError):
         open_source(manifest.sources["s"], manifest)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [b'{"a":', b"1}"],
+        [b'{"a": 1}{"b": 2}', b'{"a":', b"1}"],
+        [b'{"a": 1} {"b": 2}', b'{"c": 3}'],
+        [b'{"a": [1', b"2]}", b'{"x": 1}{"y": 2}'],
+        [b"[1]", b'{"a": 1}'],
+        [b'{"a": 1}', b'{"a": 1} x'],
+    ],
+)
+def test_a_line_is_one_row_whatever_the_lines_are_together(lines: list[bytes]) -> None:
+    """Lines are parsed in one go where they are fine; what is not fine is found line by line."""
+    page = page_of(list(lines), 1000)
+    good = {}
+    for i, line in enumerate(lines):
+        with contextlib.suppress(ValueError):
+            row = json.loads(line)
+            good[i] = row if isinstance(row, dict) else {"value": row}
+    assert page.rows == list(good.values())
+    assert sorted(page.bad) == [i for i in range(len(lines)) if i not in good]
