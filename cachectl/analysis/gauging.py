@@ -13,11 +13,11 @@ from cachectl.analysis.intervals import Stratum
 from cachectl.analysis.latency import Distribution
 from cachectl.analysis.namespaces import Grouper
 from cachectl.analysis.pressure import MIN_FRAGMENTED
+from cachectl.analysis.rule_figures import Figure
 from cachectl.analysis.sampling import summarise_sample
 from cachectl.analysis.storms import Forecast
 from cachectl.analysis.traffic import MIN_LOOKUPS, NodeTraffic, Traffic
 from cachectl.analysis.ttl_audit import Audit
-from cachectl.analysis.ttl_figures import Figure
 from cachectl.model import Estimate, Page, State, Unavailable
 
 _RESIDENT_FIELDS = ("used_memory_rss", "used_memory")

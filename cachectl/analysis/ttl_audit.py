@@ -1,9 +1,8 @@
 """TTLs as they are against the policy: which keys have none, too long a one, too short a one.
 
-Pages go in as they come. Everything is counted by C code over whole columns, as in columns.py: of
-each key the namespace, the rule and the bin of its TTL (none, under the least, within, over the
-most) are packed into one number, its place. Only keys that violate a rule, or that no rule names,
-are looked at one by one.
+Pages go in as they come. Of each key the namespace, the rule and the bin of its TTL (none, under
+the least, within, over the most) are packed into one number, its place (see rule_places). Only keys
+that violate a rule, or that no rule names, are looked at one by one.
 
 What is left of a TTL says how long a key will live, not how long it was meant to: a key near its
 end has little left. It counts as too short only where what is left and the time since its last
@@ -23,10 +22,9 @@ from operator import add, mul
 
 from cachectl.analysis.groups import GroupIndex
 from cachectl.analysis.intervals import Stratum
-from cachectl.analysis.keyspace import folding_of
-from cachectl.analysis.shapes import TemplateIndex
-from cachectl.analysis.ttl_figures import Counted, Estimated, Figure, Figures
-from cachectl.analysis.ttl_tally import Example, Tally
+from cachectl.analysis.rule_figures import Counted, Estimated, Figure, Figures
+from cachectl.analysis.rule_places import RulePlaces
+from cachectl.analysis.rule_tally import Example, Tally
 from cachectl.model import NO_TTL, Estimate, Page
 from cachectl.policy import NO_RULE, Policy, Rule
 
@@ -111,22 +109,18 @@ class Audit:
         return [violation for violation in self.violations if violation.kind in kinds]
 
 
-class TtlAudit:
+class TtlAudit(RulePlaces):
     """Takes pages, gives an Audit. A page needs its TTLs; sizes and idle times where there are any.
 
     Not safe for several threads at once.
     """
 
     def __init__(self, policy: Policy, index: GroupIndex | None = None) -> None:
-        self.policy = policy
-        self.index = index or TemplateIndex()
-        self._width = _STRIDE * (len(policy.rules) + 1)
+        super().__init__(policy, _STRIDE, index)
         # The last is that of keys without a rule, whose number is -1.
         self._bounds = [*map(_bounds, policy.rules), [0, 0]]
         self._kinds = _kinds(policy.rules)
         self._wanted = frozenset(self._kinds) | {_NONE, _WITHIN}
-        self._nodes: dict[str, Tally] = {}
-        self.index.attach(self)
 
     @property
     def needs_idle(self) -> bool:
@@ -150,44 +144,20 @@ class TtlAudit:
 
         partly: those that are hashes of which some fields expire, and not all.
         """
-        gids = self.index.gids(page)
         numbers = self.policy.rule_numbers(page.keys)
         codes = self._codes(page, numbers, partly)
-        places = list(map(add, map(mul, gids, repeat(self._width)), codes))
-        tally = self._nodes.get(page.node)
-        if tally is None:
-            tally = self._nodes[page.node] = Tally()
-        tally.keys.update(places)
-        if page.sizes is not None:
-            tally.add_sizes(numbers, page.sizes)
+        places, tally = self._count(page, numbers, codes)
         self._look(page, codes, places, tally)
-        if self.index.live > self.index.limit:
-            self.index.shrink()
+        self._settle()
         return places
-
-    def drop(self, node: str) -> None:
-        """Forget what this node said: it is scanned again from the start."""
-        self._nodes.pop(node, None)
-
-    def add_counts(self, counts: list[int]) -> None:
-        """Add the keys of each group to `counts`, which is indexed by gid."""
-        for tally in self._nodes.values():
-            for place, keys in tally.keys.items():
-                counts[place // self._width] += keys
-
-    def remap(self, merged: dict[int, int]) -> None:
-        """Follow the index when groups merge."""
-        for name, tally in self._nodes.items():
-            self._nodes[name] = Tally()
-            self._nodes[name].take(tally, lambda place: self._moved(place, merged))
 
     def result(self) -> Audit:
         """Return the audit of all pages so far."""
-        total, names, _ = self._folded()
+        total, names, _ = self.folded()
         return self._audit(
             total,
             names,
-            Counted(total, self._rule_of, self._gid_of, self._is_bad, self._is_endless),
+            Counted(total, self.rule_of, self.gid_of, self._is_bad, self._is_endless),
         )
 
     def estimate(
@@ -201,9 +171,9 @@ class TtlAudit:
         pages: all that were added, one for each draw; places: what `add` returned of each; strata:
         node → its keys, and how many were drawn.
         """
-        total, names, merged = self._folded()
-        now = [[self._moved(place, merged) for place in own] for own in places]
-        figures = Estimated(pages, now, strata, self._rule_of, self._gid_of, self._is_bad)
+        total, names, merged = self.folded()
+        now = [[self.moved(place, merged) for place in own] for own in places]
+        figures = Estimated(pages, now, strata, self.rule_of, self.gid_of, self._is_bad)
         return self._audit(total, names, figures)
 
     def _codes(self, page: Page, numbers: list[int], partly: Collection[int]) -> list[int]:
@@ -239,25 +209,14 @@ class TtlAudit:
                 example = Example(page.keys[at], ttl, size)
                 tally.note(places[at], example, tier.name if tier else None)
 
-    def _folded(self) -> tuple[Tally, dict[int, bytes], Mapping[int, int]]:
-        """Return all counts with names that vary folded, the groups' names, and who merged."""
-        counts = [0] * self.index.size
-        self.add_counts(counts)
-        folding = folding_of(self.index, "template", counts)
-        names = {node.gid: b"".join(path) for path, node in folding.root.walk() if node.gid >= 0}
-        total = Tally()
-        for tally in self._nodes.values():
-            total.take(tally, lambda place: self._moved(place, folding.merged))
-        return total, names, folding.merged
-
     def _audit(self, total: Tally, names: Mapping[int, bytes], figures: Figures) -> Audit:
         violations = [
-            self._violation(total, place, names[self._gid_of(place)], figures)
+            self._violation(total, place, names[self.gid_of(place)], figures)
             for place, keys in total.keys.items()
             if keys and self._is_bad(place)
         ]
         violations.sort(key=lambda one: (-_value(one.keys), one.rule.name, one.namespace, one.kind))
-        nameless = {self._gid_of(p) for p in total.keys if self._rule_of(p) == NO_RULE}
+        nameless = {self.gid_of(p) for p in total.keys if self.rule_of(p) == NO_RULE}
         unruled = [Unruled(names[gid], *figures.unruled(gid)) for gid in nameless]
         unruled.sort(key=lambda one: (-_value(one.keys), one.namespace))
         keys, size = figures.whole()
@@ -267,7 +226,7 @@ class TtlAudit:
             bytes=size,
             violating=figures.matching(self._is_bad)[0],
             held_bytes=figures.matching(self._is_held)[1],
-            no_rule=figures.matching(lambda place: self._rule_of(place) == NO_RULE)[0],
+            no_rule=figures.matching(lambda place: self.rule_of(place) == NO_RULE)[0],
             violations=tuple(violations),
             unruled=tuple(unruled),
             rules=tuple(
@@ -279,7 +238,7 @@ class TtlAudit:
 
     def _violation(self, total: Tally, place: int, namespace: bytes, figures: Figures) -> Violation:
         code = place % self._width
-        rule, kind = self.policy.rules[self._rule_of(place)], self._kinds[code]
+        rule, kind = self.policy.rules[self.rule_of(place)], self._kinds[code]
         may_be_age = False
         if kind is Kind.TOO_SHORT and rule.ttl.expiry != "sliding":
             within = place + _WITHIN - _UNDER
@@ -296,16 +255,6 @@ class TtlAudit:
             tiers=dict(sorted(total.tiers.get(place, {}).items())),
             may_be_age=may_be_age,
         )
-
-    def _moved(self, place: int, merged: Mapping[int, int]) -> int:
-        gid, code = divmod(place, self._width)
-        return merged.get(gid, gid) * self._width + code
-
-    def _gid_of(self, place: int) -> int:
-        return place // self._width
-
-    def _rule_of(self, place: int) -> int:
-        return place % self._width // _STRIDE - 1
 
     def _is_bad(self, place: int) -> bool:
         return place % self._width in self._kinds

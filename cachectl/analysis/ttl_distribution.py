@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from cachectl.analysis.intervals import Stratum, exact
 from cachectl.analysis.keyspace import KeyspaceAccumulator
+from cachectl.analysis.rule_figures import Figure, all_keys
 from cachectl.analysis.sampling import SampledNamespace, estimate_groups, group_pages
 from cachectl.analysis.summary import NamespaceSummary
 from cachectl.analysis.templates import Labels
-from cachectl.analysis.ttl_figures import Figure, all_keys
 from cachectl.model import NO_TTL, Estimate, Page
 
 EDGES: tuple[int, ...] = (

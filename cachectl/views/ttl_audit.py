@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from cachectl.analysis.rule_figures import Figure
 from cachectl.analysis.ttl_audit import Audit, Kind, RuleTally, Unruled, Violation
-from cachectl.analysis.ttl_figures import Figure
 from cachectl.config.durations import format_duration
 from cachectl.model import NO_TTL, Estimate, Finding, ServerFacts, Severity, Unavailable
 from cachectl.output.report import Block, Column, Pairs, Report, Table

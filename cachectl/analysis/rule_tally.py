@@ -1,4 +1,4 @@
-"""What a TTL audit keeps of the keys of one node, by packed place (see ttl_audit)."""
+"""What an audit keeps of the keys of one node, by packed place (see rule_places)."""
 
 from __future__ import annotations
 

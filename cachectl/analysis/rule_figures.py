@@ -1,6 +1,6 @@
-"""The figures of a TTL audit: counted where all keys were seen, estimated where some were drawn.
+"""The figures of an audit: counted where all keys were seen, estimated where some were drawn.
 
-A place is a namespace, a rule and a bin, packed into one number (see ttl_audit).
+A place is a namespace, a rule and a code, packed into one number (see rule_places).
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from cachectl.analysis.intervals import Stratum, exact
+from cachectl.analysis.rule_tally import Tally
 from cachectl.analysis.sampling import SampledNamespace, estimate_groups
 from cachectl.analysis.templates import Labels
-from cachectl.analysis.ttl_tally import Tally
 from cachectl.model import Estimate, Page
 
 Figure = int | Estimate
