@@ -5,6 +5,7 @@ A place is a namespace, a rule and a code, packed into one number (see rule_plac
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -36,8 +37,16 @@ class Figures(Protocol):
         """Return those of one place."""
         ...
 
+    def grouped(self, label: Callable[[int], int]) -> Mapping[int, Sizes]:
+        """Return those of the places that a function gives the same label."""
+        ...
+
     def rule(self, number: int) -> Sizes:
         """Return those of the keys that fall under a rule."""
+        ...
+
+    def share(self, number: int) -> float | Estimate | None:
+        """Return the share of the bytes of all keys that a rule's hold; None: sizes are unknown."""
         ...
 
     def violating(self, number: int) -> Figure:
@@ -85,6 +94,23 @@ class Counted(Figures):
     def place(self, packed: int) -> Sizes:
         """See Figures."""
         return self._tally.keys[packed], self._of_sized(self._tally.bytes[packed])
+
+    def grouped(self, label: Callable[[int], int]) -> Mapping[int, Sizes]:
+        """See Figures."""
+        keys: Counter[int] = Counter()
+        size: Counter[int] = Counter()
+        for packed, count in self._tally.keys.items():
+            named = label(packed)
+            keys[named] += count
+            size[named] += self._tally.bytes[packed]
+        return {named: (count, self._of_sized(size[named])) for named, count in keys.items()}
+
+    def share(self, number: int) -> float | None:
+        """See Figures."""
+        total = sum(self._tally.rule_bytes.values())
+        if not self._tally.sized:
+            return None
+        return self._tally.rule_bytes[number] / total if total else 0.0
 
     def rule(self, number: int) -> Sizes:
         """See Figures."""
@@ -141,6 +167,15 @@ class Estimated(Figures):
     def place(self, packed: int) -> Sizes:
         """See Figures."""
         return _sizes(self._places.get(_label(packed)))
+
+    def grouped(self, label: Callable[[int], int]) -> Mapping[int, Sizes]:
+        """See Figures."""
+        return {int(path[0]): _sizes(found) for path, found in self._by(label).items()}
+
+    def share(self, number: int) -> Estimate | None:
+        """See Figures."""
+        found = self._rules.get(_label(number))
+        return exact(0.0) if found is None else found.bytes_share
 
     def rule(self, number: int) -> Sizes:
         """See Figures."""

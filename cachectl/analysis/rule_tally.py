@@ -15,11 +15,17 @@ _EXACT_UP_TO = 200
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A key that violates a rule. ttl_ms: what is left, NO_TTL (-1) for none."""
+    """A key that violates a rule, and what was known of it; None, or no type: was not asked for.
+
+    ttl_ms: what is left, NO_TTL (-1) for none. problem: what is wrong with the value.
+    """
 
     key: bytes
-    ttl_ms: int
+    ttl_ms: int | None
     bytes: int | None
+    type: str = ""
+    elements: int | None = None
+    problem: str | None = None
 
 
 @dataclass(slots=True)

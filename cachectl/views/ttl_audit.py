@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from cachectl.analysis.rule_figures import Figure
-from cachectl.analysis.ttl_audit import Audit, Kind, RuleTally, Unruled, Violation
+from cachectl.analysis.ttl_audit import Audit, Kind, RuleTally, Violation
 from cachectl.config.durations import format_duration
-from cachectl.model import NO_TTL, Estimate, Finding, ServerFacts, Severity, Unavailable
+from cachectl.model import NO_TTL, Finding, ServerFacts, Severity, Unavailable
 from cachectl.output.report import Block, Column, Pairs, Report, Table
 from cachectl.output.report import Kind as Shown
 from cachectl.policy import Rule, TtlRule
+from cachectl.views.audits import FOR_PEOPLE, NAMED, added, hidden, most_of, text_of, without_rule
 from cachectl.views.scan import ScanFacts, of_the_pass
 
 SCHEMA = "cachectl.ttl-audit/1"
@@ -45,10 +45,6 @@ RULES = (
     Column("violating", Shown.COUNT),
     Column("due", drop=1),
 )
-FOR_PEOPLE = 20
-"""Rows that people see unless they ask for more."""
-_NAMED = 3
-"""Namespaces that a remedy names."""
 
 _WORDS = {
     Kind.MISSING: "no TTL",
@@ -101,7 +97,7 @@ class Remedies:
 
     def of(self, kind: Kind, rule: Rule, namespaces: Sequence[bytes]) -> str | None:
         """Return the command for violations of one kind in these namespaces."""
-        names = [word for name in namespaces for word in ("--namespace", _text(name))]
+        names = [word for name in namespaces for word in ("--namespace", text_of(name))]
         own = ["--from-policy", *(["--policy", self.policy] if self.policy else [])]
         match kind:
             case Kind.MISSING:
@@ -187,7 +183,7 @@ def _row(one: Violation) -> Sequence[Any]:
     examples = [
         {
             "key": example.key,
-            "ttl": None if example.ttl_ms == NO_TTL else example.ttl_ms / 1000,
+            "ttl": None if example.ttl_ms in (None, NO_TTL) else example.ttl_ms / 1000,
             "bytes": example.bytes,
         }
         for example in one.examples
@@ -247,24 +243,17 @@ def findings(audit: Audit, remedies: Remedies) -> Iterator[Finding]:
     for (_, name), group in groupby(sorted(audit.violations, key=order), key=order):
         same = list(group)
         kind, rule = same[0].kind, same[0].rule
-        keys = _figures([one.keys for one in same])
+        keys = added([one.keys for one in same])
         mild = kind is Kind.PARTLY or all(one.may_be_age for one in same)
         yield Finding(
             id=f"ttl.{kind.replace('_', '-')}",
             severity=Severity.INFO if mild else Severity.WARNING,
             title=_title(keys, kind, near=kind is Kind.TOO_SHORT and mild),
-            evidence=f"due: {due(rule.ttl)}; {_most(same)}",
-            remedy=remedies.of(kind, rule, [one.namespace for one in same[:_NAMED]]),
+            evidence=f"due: {due(rule.ttl)}; {most_of(same)}",
+            remedy=remedies.of(kind, rule, [one.namespace for one in same[:NAMED]]),
             subject=name,
         )
-    if audit.unruled:
-        yield Finding(
-            id="ttl.no-rule",
-            severity=Severity.INFO,
-            title=_unruled_title(_figures([audit.no_rule])),
-            evidence=_most(audit.unruled),
-            remedy="add rules for them to the policy",
-        )
+    yield from without_rule("ttl.no-rule", audit.no_rule, audit.unruled)
 
 
 def _title(keys: str, kind: Kind, *, near: bool) -> str:
@@ -273,23 +262,9 @@ def _title(keys: str, kind: Kind, *, near: bool) -> str:
     return f"{keys} keys {_SENTENCES[kind]}" + (", or are near their end" if near else "")
 
 
-def _unruled_title(keys: str) -> str:
-    return "1 key falls under no rule" if keys == "1" else f"{keys} keys fall under no rule"
-
-
-def _most(found: Sequence[Violation | Unruled]) -> str:
-    """Name the namespaces with the most keys."""
-    named = [f"{_text(one.namespace)} {_figures([one.keys])}" for one in found[:_NAMED]]
-    more = len(found) - len(named)
-    return ", ".join(named) + (f" and {more:,} more" if more else "")
-
-
 def _notes(done: Audited, limit: int | None) -> Iterator[str]:
     audit = done.audit
-    for name, rows in (("violations", audit.violations), ("namespaces", audit.unruled)):
-        hidden = len(rows) - (limit or FOR_PEOPLE)
-        if hidden > 0:
-            yield f"{hidden:,} more {name}; --limit shows more"
+    yield from hidden(limit, violations=len(audit.violations), namespaces=len(audit.unruled))
     if any(one.may_be_age for one in audit.violations):
         yield (
             "“too short, or old”: as many keys with little left could be there of old age; "
@@ -298,14 +273,3 @@ def _notes(done: Audited, limit: int | None) -> Iterator[str]:
     if done.doubtful:
         yield f"{done.doubtful:,} hashes were not looked into: some of their fields may expire"
     yield from done.notes
-
-
-def _figures(figures: Sequence[Figure]) -> str:
-    """Return the sum of figures; of estimates without an interval, since these do not add up."""
-    values = [one.value if isinstance(one, Estimate) else one for one in figures]
-    about = "about " if any(isinstance(one, Estimate) for one in figures) else ""
-    return f"{about}{sum(values):,.0f}"
-
-
-def _text(name: bytes) -> str:
-    return name.decode("utf-8", "surrogateescape")
