@@ -211,7 +211,7 @@ _cachectl_command() {
         options='--match --literal --type --namespace --no-ttl --ttl-under --ttl-over --larger-than --elements-over --idle-over --freq-under --freq-over --where --not --over --key --keys-from --keys-format --tag --all --dry-run --plan --valid-for --max-keys --max-percent --yes -y --confirm --pace --rate --policy --syslog --audit-stream --output -o -h --help'
         valued='--match --type --namespace --ttl-under --ttl-over --larger-than --elements-over --idle-over --freq-under --freq-over --where --not --over --key --keys-from --keys-format --tag --plan --valid-for --max-keys --max-percent --confirm --pace --rate --policy --audit-stream --output -o' ;;
     policy)
-        commands='show lint test init schema'
+        commands='show lint test audit init schema'
         options='-h --help'
         valued='' ;;
     'policy show')
@@ -226,6 +226,10 @@ _cachectl_command() {
         commands=''
         options='--policy --escaped --b64 --fail-on --output -o -h --help'
         valued='--policy --fail-on --output -o' ;;
+    'policy audit')
+        commands=''
+        options='--policy --sample --values --limit --pace --rate --fail-on --output -o -h --help'
+        valued='--policy --sample --values --limit --pace --rate --fail-on --output -o' ;;
     'policy init')
         commands=''
         options='--example --from-scan --from --limit -h --help'
@@ -395,6 +399,10 @@ _cachectl_value() {
     'policy test --policy') what=files ;;
     'policy test --fail-on') what=choices choices='none info warning critical' ;;
     'policy test --output'|'policy test -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
+    'policy audit --policy') what=files ;;
+    'policy audit --pace') what=choices choices='gentle normal flat-out' ;;
+    'policy audit --fail-on') what=choices choices='none info warning critical' ;;
+    'policy audit --output'|'policy audit -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;
     'policy init --example') what=choices choices='django layers rate-limiter sessions trading' ;;
     'policy init --from') what=files ;;
     'demo --output'|'demo -o') what=choices choices='table plain json ndjson csv tsv yaml markdown nagios prometheus junit' ;;

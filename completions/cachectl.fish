@@ -39,7 +39,7 @@ function __cachectl_commands
         case 'ttl'
             printf '%s\t%s\n' 'audit' 'Compare TTLs with the policy: missing, too long, too short, unexpected, no rule at all' 'histogram' 'Draw how long keys have left, on a logarithmic axis, by namespace' 'storms' 'Foresee when many keys expire together, and how to keep them apart' 'set' 'Give keys another TTL, so that `cachectl undo` can put the old ones back' 'spread' 'Draw apart keys that would expire together'
         case 'policy'
-            printf '%s\t%s\n' 'show' 'Show the rules in the order in which they are asked, and the tiers' 'lint' 'Find rules that never apply, contradict themselves or each other, or match no key' 'test' 'Say which rule each key falls under, why, and what the rule asks' 'init' 'Print a first policy, with comments, to be mended and kept beside the application\'s code' 'schema' 'Print the JSON Schema of a policy file, for editors that check YAML while you type'
+            printf '%s\t%s\n' 'show' 'Show the rules in the order in which they are asked, and the tiers' 'lint' 'Find rules that never apply, contradict themselves or each other, or match no key' 'test' 'Say which rule each key falls under, why, and what the rule asks' 'audit' 'Compare keys with the policy: types, sizes, elements, names, shares of memory, values' 'init' 'Print a first policy, with comments, to be mended and kept beside the application\'s code' 'schema' 'Print the JSON Schema of a policy file, for editors that check YAML while you type'
         case 'completion'
             printf '%s\t%s\n' 'show' 'Print the completion script of a shell' 'install' 'Write the completion script to where your shell looks for it'
     end
@@ -151,6 +151,8 @@ function __cachectl_options
             printf '%s\t%s\n' '--policy' 'Policy file [default: the profile\'s `policy`]' '--from-scan' 'Look at the keys of the server as well' '--from' 'The same from a snapshot that `scan --save` wrote' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'policy test'
             printf '%s\t%s\n' '--policy' 'Policy file [default: the profile\'s `policy`]' '--escaped' 'The name is written as cachectl shows it, with \\x00 or \\\\' '--b64' 'The name is written in base64 (key_b64)' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
+        case 'policy audit'
+            printf '%s\t%s\n' '--policy' 'Policy file [default: the profile\'s `policy`]' '--sample' 'Answer from N keys drawn at random, with 95 % intervals' '--values' 'Values of each rule to read, 0 for none [default: 200 if that leaves no trace]' '--limit' 'At most this many rows' '--pace' 'How hard to work on the server [default: gentle on production, else normal]' '--rate' 'At most this many keys a second' '--fail-on' 'Exit with 1 when there are findings of this severity or worse' '--output' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-o' 'table, plain, json, ndjson, csv, tsv, yaml, markdown, nagios, prometheus, junit [default: table on a terminal, plain on a pipe]' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'policy init'
             printf '%s\t%s\n' '--example' 'An example that ships [default: layers]' '--from-scan' 'Look at the keys of the server as well' '--from' 'The same from a snapshot that `scan --save` wrote' '--limit' 'At most this many rules' '-h' 'Show this message and exit' '--help' 'Show this message and exit'
         case 'policy schema'
@@ -260,6 +262,8 @@ function __cachectl_valued
             printf '%s\n' --policy --from --fail-on --output -o
         case 'policy test'
             printf '%s\n' --policy --fail-on --output -o
+        case 'policy audit'
+            printf '%s\n' --policy --sample --values --limit --pace --rate --fail-on --output -o
         case 'policy init'
             printf '%s\n' --example --from --limit
         case 'demo'
@@ -539,6 +543,14 @@ function __cachectl_value
         case 'policy test --fail-on'
             printf '%s\n' none info warning critical
         case 'policy test --output' 'policy test -o'
+            printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
+        case 'policy audit --policy'
+            __cachectl_files
+        case 'policy audit --pace'
+            printf '%s\n' gentle normal flat-out
+        case 'policy audit --fail-on'
+            printf '%s\n' none info warning critical
+        case 'policy audit --output' 'policy audit -o'
             printf '%s\n' table plain json ndjson csv tsv yaml markdown nagios prometheus junit
         case 'policy init --example'
             printf '%s\n' django layers rate-limiter sessions trading

@@ -1,4 +1,4 @@
-"""`cachectl policy`: the rules, what is wrong with them, and which one a key falls under."""
+"""`cachectl policy`: the rules, what is wrong with them, which one a key falls under, the audit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cachectl.cli import completing, options, selectors
+from cachectl.cli import completing, memory_pass, options, selectors
 from cachectl.cli.context import context
 from cachectl.errors import UsageError
 
@@ -111,6 +111,61 @@ def which_rule(
     rules = app.needed_policy(policy)
     names = [selectors.name_of(key, escaped=escaped, b64=b64) for key in keys]
     app.finish(tested_report(rules, [explain(rules, name) for name in names]), output, fail_on)
+
+
+@app.command()
+def audit(
+    ctx: typer.Context,
+    pattern: Annotated[
+        str | None, typer.Argument(help="Only keys that match this glob", show_default=False)
+    ] = None,
+    policy: options.PolicyFile = None,
+    sample: memory_pass.SampleSize = None,
+    values: Annotated[
+        int | None,
+        typer.Option(
+            "--values",
+            min=0,
+            max=10_000,
+            metavar="N",
+            help="Values of each rule to read, 0 for none [default: 200 if that leaves no trace]",
+            show_default=False,
+        ),
+    ] = None,
+    limit: options.Limit = None,
+    pace: options.Pace = None,
+    rate: options.Rate = None,
+    fail_on: options.Fail = options.FailOn.NONE,
+    output: options.Output = None,
+) -> None:
+    """Compare keys with the policy: types, sizes, elements, names, shares of memory, values.
+
+    Every key, or a sample with 95 % intervals; and keys that no rule names. Values are judged
+    from some of each rule, drawn at random, without touching idle times where the server has
+    CLIENT NO-TOUCH (elsewhere only with --values). TTLs are for `cachectl ttl audit`.
+
+    Examples:
+
+      cachectl -p prod policy audit
+
+      cachectl policy audit --policy policy.yaml --fail-on warning
+
+      cachectl policy audit 'cart:*' --sample 20000 --values 0
+
+      cachectl policy audit -o json | jq '.violations[] | select(.kind == "poisoned")'
+    """
+    app = context(ctx)
+    rules = app.needed_policy(policy)
+    with app.server() as server:
+        from cachectl.cli import measuring
+        from cachectl.cli.policy_auditing import audited
+        from cachectl.views.policy_audit import Remedies, policy_audit_report
+
+        work = memory_pass.Work(app, server, pace, rate, sample, sample is None, pattern)
+        done = audited(work, rules, values)
+        remedies = Remedies(app.words, str(policy) if policy else None)
+        report = policy_audit_report(done, server.facts, remedies, limit=limit)
+        measuring.finish(app, report, done.interruption, output, fail_on)
 
 
 @app.command()

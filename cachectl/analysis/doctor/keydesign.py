@@ -125,7 +125,7 @@ def of_poison(rule: str, count: int, read: int, problem: str, example: bytes) ->
         _WARNING,
         f"{count:,} of {read:,} values that were read are not what the policy says",
         f"such as {_shown(example)}, which {problem}",
-        "see who writes them; cachectl invalidate removes them, and undo puts them back",
+        "cachectl policy audit says how many there are; see who writes them",
         rule,
     )
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from cachectl.output.report import Kind
-from cachectl.views import policy
+from cachectl.views import policy, policy_audit
 from cachectl.views.schemas.fragments import field, report, rows
+from cachectl.views.schemas.scan import OF_THE_PASS
+from cachectl.views.schemas.ttl import SAMPLE, estimated
 
 _RULES = {
     "rule": "its name",
@@ -44,6 +46,36 @@ _TESTED = {
     "closest": "where there is no rule: the rule and pattern that begins most like the key",
     "problems": "what the rule says against the name",
 }
+_VIOLATIONS = {
+    "rule": "name of the rule",
+    "namespace": "what the names of these keys have in common; null: all keys of the rule",
+    "kind": (
+        "wrong_type, too_large, too_many_elements, badly_named, poisoned (the value is not what "
+        "the rule says) or share_exceeded (of all bytes)"
+    ),
+    "keys": "keys that violate the rule so; a key may do so in several ways",
+    "bytes": "their memory",
+    "allowed": "what the rule allows, in words",
+    "share": "share_exceeded: the share of all bytes",
+    "examples": "some of the keys: key, bytes, type, problem (what is wrong with it, in words)",
+    "owner": "whom the policy names",
+    "protected": "whether no run may change these keys",
+}
+_UNRULED = {
+    "namespace": "what the names of these keys have in common",
+    "keys": "keys that no rule names",
+    "bytes": "their memory",
+}
+_AUDITED = {
+    "rule": "name of the rule",
+    "keys": "keys that fall under it",
+    "bytes": "their memory",
+    "share": "of all bytes; null: not known, or not all keys were looked at",
+    "violating": "those that violate it, values aside",
+    "values_read": "values that were read",
+    "poisoned": "keys whose values are not what it says; null: none were read",
+    "protected": "whether no run may change these keys",
+}
 
 SCHEMAS = [
     report(
@@ -75,6 +107,24 @@ SCHEMAS = [
         {
             "policy": field(Kind.TEXT, "its name"),
             "keys": rows(policy.TESTED, _TESTED, "in the order in which they were given"),
+        },
+    ),
+    report(
+        policy_audit.SCHEMA,
+        "keys against the policy (`cachectl policy audit`)",
+        {
+            "policy": field(Kind.TEXT, "name of the policy"),
+            **estimated("keys", Kind.COUNT, "keys that were looked at"),
+            **estimated("bytes", Kind.BYTES, "their memory"),
+            **estimated("violating", Kind.COUNT, "keys that violate a rule, values aside"),
+            "values_read": field(Kind.COUNT, "values that were read"),
+            **estimated("no_rule", Kind.COUNT, "keys that no rule names"),
+            **estimated("protected", Kind.COUNT, "keys that no run may change"),
+            "sample": SAMPLE,
+            **OF_THE_PASS,
+            "violations": rows(policy_audit.VIOLATIONS, _VIOLATIONS, "the most keys first"),
+            "unruled": rows(policy_audit.UNRULED, _UNRULED, "the most keys first"),
+            "rules": rows(policy_audit.RULES, _AUDITED, "in the order of the policy"),
         },
     ),
 ]

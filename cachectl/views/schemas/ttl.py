@@ -77,7 +77,8 @@ _TIMES = {
 }
 
 
-def _estimated(name: str, kind: Kind, text: str) -> Schema:
+def estimated(name: str, kind: Kind, text: str) -> Schema:
+    """Return the properties of a figure that a sample estimates."""
     return {name: field(kind, text), **bounds(name, kind)}
 
 
@@ -87,15 +88,15 @@ SCHEMAS = [
         "TTLs against the policy (`cachectl ttl audit`)",
         {
             "policy": field(Kind.TEXT, "name of the policy"),
-            **_estimated("keys", Kind.COUNT, "keys that were looked at"),
-            **_estimated("bytes", Kind.BYTES, "their memory"),
-            **_estimated("violating", Kind.COUNT, "keys that violate a rule"),
-            **_estimated(
+            **estimated("keys", Kind.COUNT, "keys that were looked at"),
+            **estimated("bytes", Kind.BYTES, "their memory"),
+            **estimated("violating", Kind.COUNT, "keys that violate a rule"),
+            **estimated(
                 "held_bytes",
                 Kind.BYTES,
                 "memory of keys without a TTL that is due, or with too long a one",
             ),
-            **_estimated("no_rule", Kind.COUNT, "keys that no rule names"),
+            **estimated("no_rule", Kind.COUNT, "keys that no rule names"),
             "expired_counted": field(
                 Kind.COUNT, "keys that had expired, and that the server still counted"
             ),
@@ -114,8 +115,8 @@ SCHEMAS = [
         ttl_histogram.SCHEMA,
         "how long keys have left (`cachectl ttl histogram`)",
         {
-            **_estimated("keys", Kind.COUNT, "keys that were looked at"),
-            **_estimated("no_ttl", Kind.COUNT, "those that never expire"),
+            **estimated("keys", Kind.COUNT, "keys that were looked at"),
+            **estimated("no_ttl", Kind.COUNT, "those that never expire"),
             "by": field(Kind.TEXT, "what keys are grouped by"),
             "sample": SAMPLE,
             **OF_THE_PASS,
@@ -127,9 +128,9 @@ SCHEMAS = [
         ttl_storms.SCHEMA,
         "when keys expire together (`cachectl ttl storms`)",
         {
-            **_estimated("within", Kind.COUNT, "keys that expire within the horizon"),
-            **_estimated("later", Kind.COUNT, "keys that expire after it"),
-            **_estimated("never", Kind.COUNT, "keys that never expire"),
+            **estimated("within", Kind.COUNT, "keys that expire within the horizon"),
+            **estimated("later", Kind.COUNT, "keys that expire after it"),
+            **estimated("never", Kind.COUNT, "keys that never expire"),
             "begins": field(Kind.TIME, "when the horizon begins, by the server's clock"),
             "horizon": field(Kind.SECONDS, "how far it looks ahead"),
             "bin": field(Kind.SECONDS, "width of a bin"),
