@@ -26,10 +26,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from forks import Nursery
 from servers import unwatch, watch
 
 ROOT = Path(__file__).parent.parent
 PROGRAM = (sys.executable, "-m", "cachectl")
+_THE_PROGRAM = PROGRAM
+_NURSERY = Nursery()
 
 # What in a developer's environment would change what the program prints.
 _STEERING = frozenset(
@@ -130,23 +133,33 @@ def cachectl(
     timeout: float = 30,
     cwd: Path | None = None,
     secrets: Iterable[str] = (),
+    fresh: bool = False,
 ) -> Outcome:
     """Run the program to its end, with pipes for its streams.
 
     env: on top of the isolated environment. input: its standard input (None: empty). timeout:
-    seconds, after which the test fails. secrets: words that must not appear in its output.
+    seconds, after which the test fails. secrets: words that must not appear in its output. fresh:
+    in a new interpreter and as our child, instead of a fork that has its imports done (forks.py).
     """
     words = tuple(os.fsdecode(arg) for arg in args)
+    fed = input.encode() if isinstance(input, str) else input or b""
+    surroundings = environment(env, columns)
     begin = time.monotonic()
-    done = subprocess.run(
-        [*PROGRAM, *words],
-        input=input.encode() if isinstance(input, str) else input or b"",
-        capture_output=True,
-        env=environment(env, columns),
-        cwd=cwd,
-        timeout=timeout,
-        check=False,
-    )
+    done: Any = None
+    # What an interpreter looks at when it starts, a fork has no use for.
+    new = any(name.startswith(("PYTHON", "LC_", "LANG")) for name in env or {})
+    if PROGRAM is _THE_PROGRAM and not (fresh or new):
+        done = _NURSERY.run(words, input=fed, env=surroundings, cwd=cwd, timeout=timeout)
+    if done is None:
+        done = subprocess.run(
+            [*PROGRAM, *words],
+            input=fed,
+            capture_output=True,
+            env=surroundings,
+            cwd=cwd,
+            timeout=timeout,
+            check=False,
+        )
     seconds = time.monotonic() - begin
     return _judge(Outcome(words, done.returncode, done.stdout, done.stderr, seconds), secrets)
 

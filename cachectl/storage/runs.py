@@ -23,7 +23,8 @@ from cachectl.errors import ConfigError, DamagedError
 from cachectl.storage.files import private_directory, replace_file, state_directory
 from cachectl.storage.journal import is_written
 
-_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
+_ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
+"""In the order of ASCII, so that names sort as what they encode."""
 _ID = re.compile(r"\d{8}-\d{6}-[a-z0-9]{4}")
 
 
@@ -112,9 +113,8 @@ class Runs:
         """Return a new run's directory, 0700. Raises StorageError."""
         private_directory(self.base.parent)
         private_directory(self.base)
-        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
-        suffix = "".join(secrets.choice(_ALPHABET) for _ in range(4))
-        return RunDirectory(private_directory(self.base / f"{stamp}-{suffix}"))
+        name = _name(time.time() if now is None else now)
+        return RunDirectory(private_directory(self.base / name))
 
     def all(self) -> Iterator[RunDirectory]:
         """Yield the runs, newest first."""
@@ -139,3 +139,12 @@ class Runs:
             hint = "`cachectl invalidate runs` lists them"
             raise ConfigError(f"there is no run {name!r}", hint=hint)
         raise ConfigError(f"{len(found)} runs begin with {name!r}", hint="give more of the name")
+
+
+def _name(now: float) -> str:
+    """Return a name that sorts by time, to a thousandth of a second, and is given once."""
+    steps = len(_ALPHABET)
+    high, low = divmod(int(now % 1 * steps**2), steps)
+    chance = "".join(secrets.choice(_ALPHABET) for _ in range(2))
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
+    return f"{stamp}-{_ALPHABET[high]}{_ALPHABET[low]}{chance}"

@@ -10,7 +10,7 @@ from pathlib import Path
 import keyspace
 import pytest
 from programs import ROOT, cachectl
-from topologies import wait_until
+from topologies import wait_replicated, wait_until
 
 EVERYTHING = ("--max-percent", "100", "--yes", "-o", "json")
 
@@ -293,7 +293,7 @@ def test_a_replica_that_lags_too_far_stops_the_run(cache, start_server, isolated
             done = cachectl(*words, "app:*", "--yes").check(3)
             assert "bytes behind" in done.stderr
             assert client.dbsize() == 41
-        wait_until("it has caught up", lambda: replica.client().exists("big"))
+        wait_replicated(cache)
         assert cachectl(*words, "resume", "last", "-o", "json").check().json["removed"] == 20
 
 

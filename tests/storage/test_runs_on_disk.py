@@ -115,3 +115,11 @@ def test_the_audit_log_grows_by_one_json_line_a_run(tmp_path):
     assert [line["keys"] for line in lines] == [0, 1]
     assert {"at", "event", "user", "machine"} <= set(lines[0])
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_runs_of_one_second_sort_as_they_were_begun(tmp_path):
+    """A script removes and undoes several times a second: `last` has to be the last one."""
+    runs = Runs(tmp_path)
+    begun = [runs.create(1_790_000_000 + i / 500).id for i in range(1000)]
+    assert [run.id for run in runs.all()] == begun[::-1]
+    assert runs.find("last").id == begun[-1]
