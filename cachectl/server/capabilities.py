@@ -265,7 +265,7 @@ def _reason(missing: Iterable[Probe], answers: dict[Probe, Answer]) -> str:
                 since = "; ".join(_SINCE[p.name] for p in probes if p.name in _SINCE)
                 why = since or "too old, or disabled"
                 phrases.append(f"the server does not know {names} ({why})")
-            case Verdict.BLOCKED:
+            case Verdict.BLOCKED | Verdict.FULL:
                 phrases.append(f"{names}: {answers[probes[0]].text}")
             case _:
                 phrases.append(f"whether {names} may be used can't be found out without using it")

@@ -32,6 +32,7 @@ class Verdict(Enum):
     KEY_DENIED = auto()  # it allows the command, but not on that key: on others, maybe
     CHANNEL_DENIED = auto()  # it allows the command, but not that channel
     UNKNOWN = auto()  # the server does not have the command
+    FULL = auto()  # the ACL allows the command, and the server has no memory left for it
     BLOCKED = auto()  # it refuses for another reason
     UNTESTED = auto()  # there was no harmless way to find out
 
@@ -159,6 +160,8 @@ def _of_reply(probe: Probe, reply: Any) -> Answer:
     if "inside a transaction" in reply.text:
         return Answer(Verdict.UNTESTED, reply.text)
     # What is looked at after the permissions: where the key is, and whether there is memory.
-    if reply.code in ("MOVED", "ASK", "OOM") or (probe.fails and probe.fails in reply.text):
+    if reply.code in ("MOVED", "ASK") or (probe.fails and probe.fails in reply.text):
         return Answer(Verdict.ALLOWED)
+    if reply.code == "OOM":
+        return Answer(Verdict.FULL, reply.text)
     return Answer(Verdict.BLOCKED, reply.text)
