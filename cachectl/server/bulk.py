@@ -207,6 +207,8 @@ class _CountedCaller:
     def call(self, *arguments: Argument) -> Any:
         reply = self.caller.call(*arguments)
         if arguments[0] != "TIME":
-            # A range that is empty comes after the last of a key that is there.
-            self.counter.count(reply, missed=reply is None or reply in (0, _NOTHING))
+            # Nothing may well be the end of a key that is there: of a range, and of a scan that
+            # goes on from a cursor, as the last part of its table can be empty.
+            gone = reply == _NOTHING and arguments[2] == b"0"
+            self.counter.count(reply, missed=gone or reply is None or reply == 0)
         return reply
