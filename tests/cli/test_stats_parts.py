@@ -380,7 +380,9 @@ def test_resp2_and_resp3_say_the_same(
     server: TestServer, isolated_home: Path, words: list[str]
 ) -> None:
     server.run("CONFIG", "SET", "slowlog-log-slower-than", "0")
-    server.run("GET", "a")
+    server.run("SET", "a", "x")
+    with pytest.raises(redis.ResponseError):
+        server.run("LPUSH", "a", "x")  # so that there is an error to be shown, both times
     found = []
     for protocol in (2, 3):
         profile = isolated_home / f"resp{protocol}.yaml"
