@@ -61,11 +61,9 @@ def encode(argument: Argument) -> bytes:
 
 def pack(*arguments: Argument) -> bytes:
     """Return one command, ready to be sent."""
-    parts = [b"*%d\r\n" % len(arguments)]
-    for argument in arguments:
-        data = encode(argument)
-        parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
-    return b"".join(parts)
+    encoded = [one if isinstance(one, bytes) else encode(one) for one in arguments]
+    parts = [b"$%d\r\n%b\r\n" % (len(data), data) for data in encoded]
+    return b"*%d\r\n%b" % (len(parts), b"".join(parts))
 
 
 def sized(name: bytes) -> bytes:

@@ -9,16 +9,25 @@ trips and, in a cluster, may hold few keys.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import repeat
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from cachectl.model import NEVER, KeyCopy, LogicalValue, PlannedKey
 from cachectl.server.clock import milliseconds
 from cachectl.server.connection import NodeConnection
 from cachectl.server.logical import Command, read_value
-from cachectl.server.resp import Argument, ReplyError, pack, pack_all, pack_names, sized
+from cachectl.server.resp import (
+    Argument,
+    ReplyError,
+    as_text,
+    pack,
+    pack_all,
+    pack_names,
+    sized,
+)
 
 GIANT = 4 * 1024 * 1024
 """Bytes above which a key is copied in pieces: a DUMP of it would hold up everybody else."""
@@ -59,6 +68,25 @@ _IDLE_TIME = b"*3\r\n$6\r\nOBJECT\r\n$8\r\nIDLETIME\r\n"
 _FREQUENCY = b"*3\r\n$6\r\nOBJECT\r\n$4\r\nFREQ\r\n"
 _DUMP = b"*2\r\n$4\r\nDUMP\r\n"
 _GONE = -2
+_NO_DETAILS: Mapping[str, Any] = MappingProxyType({})
+
+_KINDS = {
+    number: kind
+    for kind, numbers in (
+        ("string", (0,)),
+        ("list", (1, 10, 14, 18)),
+        ("set", (2, 11, 20)),
+        ("zset", (3, 5, 12, 17)),
+        ("hash", (4, 9, 13, 16)),
+        ("stream", (15, 19, 21)),
+    )
+    for number in numbers
+}
+"""The first byte of a payload → its type (rdb.h). Redis and Valkey number the later ones apart."""
+
+
+def _named(kind: bytes) -> str | None:
+    return None if kind == b"none" else as_text(kind)
 
 
 class Asking:
@@ -111,22 +139,26 @@ class Group:
         return [copy for copy in self.copies if copy is not None]
 
     def send_look(self, *, values: bool, frequency: bool) -> None:
-        """Ask for everything that a copy needs. values: the payloads too, else only the TTLs.
+        """Ask for everything that a copy needs, as `pack_look` has it."""
+        self.lane.send(self.pack_look(values=values, frequency=frequency))
+
+    def pack_look(self, *, values: bool, frequency: bool) -> bytes:
+        """Return the questions of a look. values: the payloads too, else only the TTLs.
 
         frequency: ask for the LFU counter instead of the idle time. The idle time is asked before
         DUMP, which resets it where there is no CLIENT NO-TOUCH.
         """
         names = [wanted.key for wanted in self.keys]
         asking = pack("ASKING") if self.asks else b""
+        usage = _FREQUENCY if frequency else _IDLE_TIME
+        first, second, third = (
+            asking + begun for begun in (_TTL, usage, _DUMP if values else _TYPE)
+        )
         parts = [asking, pack_names("WATCH", names), asking, pack("TIME")]
-        usage = asking + (_FREQUENCY if frequency else _IDLE_TIME)
-        kind, ttl, dump = asking + _TYPE, asking + _TTL, asking + _DUMP
         for name in map(sized, names):
-            parts += (kind, name, ttl, name, usage, name)
-            if values:
-                parts += (dump, name)
-        self._sent = 2 + len(names) * (4 if values else 3)
-        self.lane.send(b"".join(parts))
+            parts += (first, name, second, name, third, name)
+        self._sent = 2 + 3 * len(names)
+        return b"".join(parts)
 
     def receive_look(self, *, values: bool, frequency: bool) -> None:
         """Fill `copies`. Raises MovedError, ReplyError, ConnectionLostError."""
@@ -135,31 +167,53 @@ class Group:
         check(watched)
         check(clock)
         self.now = milliseconds(clock)
-        step = 4 if values else 3
-        columns = [rest[at::step] for at in range(step)]
-        for reply in chain(*columns[:2], *columns[3:]):  # what use was made of it may be unknown
-            if isinstance(reply, ReplyError):
-                check(reply)
-        if not values:
-            columns.append([b""] * len(self.keys))
-        self._fill(columns, "payload" if values else "ttl", frequency=frequency)
+        ttls, uses, last = rest[::3], rest[1::3], rest[2::3]
+        for column in (ttls, last):  # what use was made of it may be unknown
+            if ReplyError in set(map(type, column)):
+                for reply in column:
+                    check(reply)
+        if values:
+            self._fill(self._kinds(last), ttls, uses, last, "payload", frequency=frequency)
+        else:
+            kinds = list(map(_named, last))
+            self._fill(kinds, ttls, uses, repeat(b""), "ttl", frequency=frequency)
 
-    def _fill(self, columns: Sequence[Sequence[Any]], how: str, *, frequency: bool) -> None:
+    def _kinds(self, payloads: Sequence[bytes | None]) -> list[str | None]:
+        """Return the types of payloads, None where there is none. Asks for those not known."""
+        kinds = [_KINDS.get(payload[0]) if payload else None for payload in payloads]
+        if None in kinds:
+            for at, payload in enumerate(payloads):
+                if payload and kinds[at] is None:
+                    kinds[at] = _named(self.ask("TYPE", self.keys[at].key))
+        return kinds
+
+    def _fill(
+        self,
+        kinds: Sequence[str | None],
+        ttls: Sequence[int],
+        uses: Sequence[Any],
+        data: Iterable[bytes],
+        how: str,
+        *,
+        frequency: bool,
+    ) -> None:
         now = self.now
-        self.copies = [
-            None
-            if ttl == _GONE or kind == b"none" or payload is None
-            else KeyCopy(
-                wanted.key,
-                kind.decode("utf-8", "replace"),
-                how,
-                payload,
-                NEVER if ttl < 0 else now + ttl,
-                used if isinstance(used, int) and not frequency else -1,
-                used if isinstance(used, int) and frequency else -1,
-            )
-            for wanted, kind, ttl, used, payload in zip(self.keys, *columns, strict=True)
-        ]
+        used = [use if isinstance(use, int) else -1 for use in uses]
+        idles, freqs = (repeat(-1), used) if frequency else (used, repeat(-1))
+        columns = (
+            [wanted.key for wanted in self.keys],
+            *(kinds, repeat(how), data),
+            [NEVER if ttl < 0 else now + ttl for ttl in ttls],
+            *(idles, freqs, repeat(_NO_DETAILS)),
+        )
+        copies = map(KeyCopy._make, zip(*columns, strict=False))
+        if None in kinds or _GONE in ttls:
+            self.copies = [
+                None if kind is None or ttl == _GONE else copy
+                for copy, kind, ttl in zip(copies, kinds, ttls, strict=True)
+            ]
+        else:
+            self.copies = list(copies)
 
     def watch_giant(self, *, frequency: bool) -> KeyCopy | None:
         """WATCH the one key of this group and return its copy without the data; None: it is gone.
@@ -176,7 +230,11 @@ class Group:
         return read_value(caller, copy.key, copy.type)
 
     def send_commit(self, commands: Sequence[Command], *, outside: bool = False) -> None:
-        """Run the commands if no key of the group was written since the look.
+        """Run the commands if no key of the group was written since the look, see `pack_commit`."""
+        self.lane.send(self.pack_commit(commands, outside=outside))
+
+    def pack_commit(self, commands: Sequence[Command], *, outside: bool = False) -> bytes:
+        """Return a transaction of the commands, which does nothing when a key was written.
 
         outside: behind an empty transaction, which tells whether one was written, and in the same
         flight, so that nobody comes between: Redis that is out of memory queues no command.
@@ -184,11 +242,9 @@ class Group:
         self._sent, self._outside = len(commands) + 2, outside
         asking = pack("ASKING") if self.asks else b""  # holds until EXEC: MULTI keeps it
         packed = pack_all(commands)
-        self.lane.send(
-            asking + (pack("MULTI") + pack("EXEC") + packed)
-            if outside
-            else asking + pack("MULTI") + packed + pack("EXEC")
-        )
+        if outside:
+            return asking + pack("MULTI") + pack("EXEC") + packed
+        return asking + pack("MULTI") + packed + pack("EXEC")
 
     def receive_commit(self) -> list[Any] | None:
         """Return the commands' replies, or None when a key was written and nothing was done.
