@@ -1,7 +1,6 @@
 """Apply a change to the keys of a plan: copy, make durable, change, write down; batch by batch.
 
-    look (WATCH, TYPE, PTTL, idle, DUMP) → archive, fsync → MULTI change EXEC → journal
-
+How a batch goes through its transactions is `transit`'s: this decides what becomes of each key.
 A key that is written between look and change is looked at again, so what is in the archive is
 what was changed. Whatever stops this (a signal, a full disk, a lost server) leaves a journal from
 which a resumed run goes on.
@@ -17,32 +16,30 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from cachectl.actions.changes import Change, Outcome, reason_of
 from cachectl.actions.giants import copy_in_pieces
 from cachectl.actions.guards import fits
+from cachectl.actions.keeping import Keeper
 from cachectl.actions.ledger import Ledger, Tally
-from cachectl.actions.parting import batches, in_waves
+from cachectl.actions.parting import batches
 from cachectl.actions.recovery import TROUBLE, OnProgress, Recent, Recovery, await_replicas
+from cachectl.actions.transit import Flying, Transit
 from cachectl.errors import PartialError
 from cachectl.model import KeyCopy, PlannedKey
 from cachectl.server.handle import Server
-from cachectl.server.lanes import Lanes
+from cachectl.server.lanes import TEAMS, Lanes
 from cachectl.server.locks import Lock
 from cachectl.server.logical import UnknownTypeError
 from cachectl.server.pace import Pace
 from cachectl.server.resp import ReplyError
 from cachectl.server.transaction import GIANT, Group, MovedError
-from cachectl.storage.files import StorageError
 from cachectl.storage.spool import SpoolWriter
 
 _TRIES = 6
-_FLIGHTS = 5
-"""Flights of keys that are looked at before their copies are made durable together."""
-_CHEAPER = 4
-"""How many keys a server changes in the time that it takes to look at one."""
+_FLIGHTS, _MOST = 50, 16_000
+"""Flights in a batch, and keys in one at most: between batches nothing is on its way."""
 _HEALTH_EVERY = 1.0
 
 Keys = dict[bytes, PlannedKey]
@@ -54,19 +51,6 @@ class Suspect:
 
     copy: KeyCopy
     records: range
-
-
-@dataclass(frozen=True, slots=True)
-class _Flying:
-    """A group in the second half of its transaction: copies, and their records in the archive."""
-
-    group: Group
-    copies: Sequence[KeyCopy]
-    records: range
-
-    def records_of(self, number: int) -> range:
-        """Return the records of one of the copies; a giant has several."""
-        return self.records if len(self.copies) == 1 else self.records[number : number + 1]
 
 
 @dataclass(slots=True)
@@ -94,16 +78,19 @@ class Applier:
     recovery: Recovery = field(init=False)
     _lanes: Lanes = field(init=False)
     _suspects: dict[bytes, Suspect] = field(default_factory=dict)
-    _flying: list[_Flying] = field(default_factory=list)
+    _flying: deque[Flying] = field(default_factory=deque)
+    _keys: Keys = field(default_factory=dict)
+    _keeper: Keeper = field(init=False)
     _begun: Recent = field(init=False)
     _missing: Outcome = Outcome.GONE
     _one_by_one: bool = False
-    _is_full: bool = False
+    is_full: bool = False
     written: int = 0
     _checked: float = 0.0
 
     def __post_init__(self) -> None:
         self._lanes = Lanes(self.server)
+        self._keeper = Keeper(self.archive, self.ledger, self.max_archive)
         self.recovery = Recovery(self.server)
         self._begun = Recent()
 
@@ -128,7 +115,7 @@ class Applier:
         """
         self._suspects = dict(suspects or {})
         done = start
-        with self._lanes:
+        with self._lanes, self._keeper:
             for batch in batches(plan, start, lambda: self._window, least=least, stop=stop):
                 self._begun.note(done)
                 self._missing = Outcome.UNKNOWN if done < uncertain else Outcome.GONE
@@ -141,14 +128,14 @@ class Applier:
     def run_batch(self, keys: Keys, *, upto: int, kind: str = "done") -> None:
         """Change some keys, and note them as done up to record `upto` of the plan."""
         self.ledger.begin()
-        self._is_full = False
+        self.is_full = False
         archive = self.archive
         if archive is None:
             self.ledger.journal.note("sent", upto=upto)
         for part in _parts(list(keys.values()), self._window):
             self._check_health()
             self._change(part)
-        self._make_durable()  # nothing is left to do, but for copies of what could not be changed
+        self._keeper.sync()  # nothing is left to do, but for copies of what could not be changed
         self.ledger.end(
             upto=upto,
             copies=archive.count if archive else 0,
@@ -158,8 +145,8 @@ class Applier:
 
     @property
     def _window(self) -> int:
-        """How many keys become durable together: several flights, but at a slow rate only one."""
-        return self.pace.batch * (1 if self.pace.cap.rate else _FLIGHTS)
+        """How many keys a batch has: many flights, but at a slow rate only one."""
+        return self.pace.batch if self.pace.cap.rate else min(_MOST, self.pace.batch * _FLIGHTS)
 
     def _change(self, keys: Keys) -> None:
         """Change keys, in smaller and smaller groups when they are written all the time."""
@@ -185,89 +172,22 @@ class Applier:
 
     def _attempt(self, keys: Keys, size: int) -> list[bytes]:
         """Try to change keys in groups of at most `size`; return those to try again."""
-        again: list[bytes] = []
-        for unit in self._lanes.units(keys.values(), size):
-            if len(unit) == 1 and unit[0].keys[0].size > GIANT:
-                again += self._giant(unit[0], keys)
-            else:
-                again += self._unit(unit, keys)
+        self._keys = keys
+        small = [planned for planned in keys.values() if planned.size <= GIANT]
+        giants = [planned for planned in keys.values() if planned.size > GIANT]
+        transit = Transit(
+            lanes=self._lanes,
+            pace=self.pace,
+            keeper=self._keeper,
+            change=self.change,
+            judge=self,
+            changing=self._flying,
+            look=self._look_options,
+        )
+        again = transit.take(self._lanes.units(small, size, teams=TEAMS))
+        for (group,) in self._lanes.units(giants, 1):
+            again += self._giant(group)
         return again
-
-    def _unit(self, unit: Sequence[Group], keys: Keys) -> list[bytes]:
-        """Take groups through their transactions side by side; return the keys to try again."""
-        flying: list[_Flying] = []
-        again: list[bytes] = []
-        try:
-            for groups in self._looked_at(in_waves(unit, self.pace.batch), again):
-                flying += [self._archived(group, self._chosen(group, keys)) for group in groups]
-            self._make_durable()
-        except BaseException:
-            self._take_back(flying)
-            raise
-        self._flying = flying
-        for wave in in_waves([one.group for one in flying], _CHEAPER * self.pace.batch):
-            self.pace.before(0)
-            begun = time.monotonic()
-            committing = self._flying[: len(wave)]
-            for one in committing:
-                commands = self.change.commands(one.copies, one.group.now)
-                one.group.send_commit(commands, outside=self._is_full)
-            for one in committing:
-                again += self._committed(one, keys)
-                del self._flying[0]
-            self.pace.after(_size(wave), time.monotonic() - begun)
-        return again
-
-    def _looked_at(
-        self, waves: Sequence[Sequence[Group]], again: list[bytes]
-    ) -> Iterator[list[Group]]:
-        """Yield each wave of groups when it is looked at, while the next one is on its way.
-
-        again: takes the keys that have to be tried again, one by one.
-        """
-        sent: deque[float] = deque()
-        arrived, asked = 0.0, 0
-        for number, wave in enumerate(waves):
-            while asked < min(len(waves), number + (2 if self.pace.overlap else 1)):
-                sent.append(self._ask(waves[asked]))
-                asked += 1
-            found = self._look(wave, again)
-            begun, now = max(arrived, sent.popleft()), time.monotonic()
-            self.pace.after(_size(wave), now - begun)
-            arrived = now
-            yield found
-
-    def _ask(self, wave: Sequence[Group]) -> float:
-        """Ask for everything that copies of a wave need. Return when that was."""
-        self.pace.before(_size(wave))
-        begun = time.monotonic()
-        for group in wave:
-            group.send_look(**self._look_options)
-        return begun
-
-    def _look(self, wave: Sequence[Group], again: list[bytes]) -> list[Group]:
-        """Read what was asked for; of a slot on its way, look where the key is."""
-        look = self._look_options
-        found: list[Group] = []
-        moved: list[tuple[Group, MovedError]] = []
-        for group in wave:
-            try:
-                group.receive_look(**look)
-                found.append(group)
-            except MovedError as error:
-                moved.append((group, error))
-            except ReplyError as error:
-                again += self._denied([wanted.key for wanted in group.keys], error)
-        for number, (group, refusal) in enumerate(moved):
-            place = refusal.host_port
-            if refusal.code != "ASK" or place is None or len(group.keys) > 1:
-                raise refusal
-            host, port = place
-            asking = Group(self._lanes.lane_to(host, port, number), group.keys, asks=True)
-            asking.send_look(**look)
-            asking.receive_look(**look)
-            found.append(asking)
-        return found
 
     @property
     def _look_options(self) -> dict[str, bool]:
@@ -275,7 +195,7 @@ class Applier:
         policy = self.server.primaries[0].facts.policy or ""
         return {"values": values, "frequency": "lfu" in policy}
 
-    def _chosen(self, group: Group, keys: Keys) -> list[KeyCopy]:
+    def chosen(self, group: Group) -> list[KeyCopy]:
         """Return the copies of the keys that are there and are still what the plan saw."""
         if not self._suspects and not self.checks_guards and not self.change.is_choosy:
             if missing := [
@@ -287,12 +207,12 @@ class Applier:
             return group.present
         chosen: list[KeyCopy] = []
         for wanted, copy in zip(group.keys, group.copies, strict=True):
-            if self._is_settled(group, wanted.key, copy, keys):
+            if self._is_settled(group, wanted.key, copy):
                 continue
             if copy is None:
                 self._forget(wanted.key)
                 self.ledger.count(self._missing, wanted.key)
-            elif self.checks_guards and not fits(keys[wanted.key], copy):
+            elif self.checks_guards and not fits(self._keys[wanted.key], copy):
                 self._forget(wanted.key)
                 self.ledger.count(Outcome.CHANGED, wanted.key, reason="changed since the plan")
             elif not self.change.wants(copy.key, copy.expires_at, group.now):
@@ -302,7 +222,7 @@ class Applier:
                 chosen.append(copy)
         return chosen
 
-    def _is_settled(self, group: Group, key: bytes, current: KeyCopy | None, keys: Keys) -> bool:
+    def _is_settled(self, group: Group, key: bytes, current: KeyCopy | None) -> bool:
         """Return whether an earlier change of a suspect was made after all; count it then."""
         suspect = self._suspects.get(key)
         if suspect is None:
@@ -312,28 +232,20 @@ class Applier:
         if not self.change.happened(suspect.copy, current, reply):
             return False
         del self._suspects[key]
-        self.ledger.count(Outcome.DONE, key, keys[key].size or len(suspect.copy.data))
+        self.ledger.count(Outcome.DONE, key, self._keys[key].size or len(suspect.copy.data))
         return True
 
-    def _archived(self, group: Group, copies: Sequence[KeyCopy]) -> _Flying:
-        kept = [self.change.archived(copy, group.now) for copy in copies]
-        if self.archive is None:
-            return _Flying(group, kept, range(0))
-        first = self.archive.count
-        self.archive.extend(kept)
-        return _Flying(group, kept, range(first, self.archive.count))
-
-    def _committed(self, flying: _Flying, keys: Keys) -> list[bytes]:
+    def committed(self, flying: Flying) -> list[bytes]:
         """Read what a transaction has done; return the keys to try again."""
         try:
             replies = flying.group.receive_commit()
         except ReplyError as error:
             self._void(flying)
             names = [copy.key for copy in flying.copies]
-            if error.code == "OOM" and not self._is_full:
-                self._is_full = True
+            if error.code == "OOM" and not self.is_full:
+                self.is_full = True
                 return names
-            return self._denied(names, error)
+            return self.denied(names, error)
         self.written += len(flying.copies) if flying.group.was_written else 0
         copies = flying.copies
         if replies is None:  # one of the keys was written meanwhile, and nothing was changed
@@ -341,7 +253,7 @@ class Applier:
             return [copy.key for copy in copies]
         for copy in copies if self._suspects else ():
             self._forget(copy.key)
-        outcomes = self.change.outcomes(copies, replies)
+        keys, outcomes = self._keys, self.change.outcomes(copies, replies)
         if all(outcome is Outcome.DONE for outcome in outcomes):
             size = sum(keys[copy.key].size or len(copy.data) for copy in copies)
             self.ledger.count_all(Outcome.DONE, [copy.key for copy in copies], size)
@@ -353,11 +265,11 @@ class Applier:
                 self._void(flying, number)
         return []
 
-    def _void(self, flying: _Flying, number: int | None = None) -> None:
+    def _void(self, flying: Flying, number: int | None = None) -> None:
         """Note that no change followed the copies of a group, or one of them."""
         self.ledger.void(flying.records if number is None else flying.records_of(number))
 
-    def _denied(self, names: Sequence[bytes], error: ReplyError) -> list[bytes]:
+    def denied(self, names: Sequence[bytes], error: ReplyError) -> list[bytes]:
         """Leave a key alone that this login may not look at or change.
 
         Of several it is not said which one: return them, to be tried one by one. Raises any other
@@ -372,50 +284,51 @@ class Applier:
         self.ledger.count(Outcome.REFUSED, names[0], reason=error.text)
         return []
 
-    def _giant(self, group: Group, keys: Keys) -> list[bytes]:
+    def _giant(self, group: Group) -> list[bytes]:
         """Take one giant key through: its elements are copied piece by piece, under WATCH."""
         key = group.keys[0].key
+        frequency = self._look_options["frequency"]
         try:
-            copy = group.watch_giant(frequency=self._look_options["frequency"])
+            copy = group.watch_giant(frequency=frequency)
         except ReplyError as error:
-            return self._denied([key], error)
+            return self.denied([key], error)
         except MovedError as error:
             place = error.host_port
             if error.code != "ASK" or place is None:
                 raise
             group = Group(self._lanes.lane_to(*place), group.keys, asks=True)
-            copy = group.watch_giant(frequency=self._look_options["frequency"])
-        chosen = self._chosen(group, keys)
+            copy = group.watch_giant(frequency=frequency)
+        chosen = self.chosen(group)
         if copy is None or not chosen:
             group.unwatch()
             return []
         copy = self.change.archived(copy, group.now)
         first = self.archive.count if self.archive else 0
         try:
-            is_as_planned = self._archive_giant(group, copy, keys[key].guard)
+            is_as_planned = self._archive_giant(group, copy, self._keys[key].guard)
         except UnknownTypeError:
             group.unwatch()
             reason = f"a {copy.type} of this size can't be copied piece by piece"
             self.ledger.count(Outcome.REFUSED, key, reason=reason)
             return []
         except TROUBLE:
-            self._take_back([self._since(first, group, copy)])
+            self._keeper.take_back([self._since(first)])
             raise
         if not is_as_planned:
-            self._take_back([self._since(first, group, copy)])
+            self._keeper.take_back([self._since(first)])
             group.unwatch()
             self.ledger.count(Outcome.CHANGED, key, reason="changed since the plan")
             return []
-        self._make_durable()
-        self._flying = [self._since(first, group, copy)]
-        group.send_commit(self.change.commands([copy], group.now), outside=self._is_full)
-        again = self._committed(self._flying[0], keys)
-        self._flying = []
+        self._keeper.sync()
+        flying = Flying(group, [copy], self._since(first))
+        self._flying.append(flying)
+        group.send_commit(self.change.commands([copy], group.now), outside=self.is_full)
+        again = self.committed(flying)
+        self._flying.clear()
         return again
 
-    def _since(self, first: int, group: Group, copy: KeyCopy) -> _Flying:
-        last = self.archive.count if self.archive else 0
-        return _Flying(group, [copy], range(first, last))
+    def _since(self, first: int) -> range:
+        return range(first, self.archive.count if self.archive else 0)
 
     def _archive_giant(self, group: Group, copy: KeyCopy, guard: bytes) -> bool:
         """Copy a giant. Return whether it is what the plan saw."""
@@ -424,45 +337,20 @@ class Applier:
                 self.archive.add(copy)
             return True
         guard = guard if self.checks_guards else b""
-        return copy_in_pieces(group, copy, self.archive, guard, self._check_archive_size)
-
-    def _make_durable(self) -> None:
-        if self.archive is not None and self.archive.is_pending:
-            self._check_archive_size()
-            self.archive.sync()
-
-    def _take_back(self, flying: Sequence[_Flying]) -> None:
-        """Void copies that no change will follow.
-
-        Their records are made durable before: what the journal says of records that a crash takes
-        away would be said of those that are written in their place.
-        """
-        if self.archive is None or self.archive.is_broken:
-            return
-        with suppress(StorageError):
-            self.archive.sync()
-            for one in flying:
-                self._void(one)
-
-    def _check_archive_size(self) -> None:
-        if self.max_archive and self.archive and self.archive.bytes_written > self.max_archive:
-            raise PartialError(
-                f"the archive has reached its limit of {self.max_archive:,} bytes",
-                hint="raise `limits.max_archive` in the profile, then resume",
-            )
+        return copy_in_pieces(group, copy, self.archive, guard, self._keeper.check_size)
 
     # When something breaks
 
     def _stumble(self, error: Exception) -> None:
         """Suspect what is in flight, and connect again. Raises PartialError to give up."""
-        flying, self._flying = self._flying, []
-        for group in flying:
-            for number, copy in enumerate(group.copies):
+        for one in self._flying:
+            for number, copy in enumerate(one.copies):
                 if not self.ledger.has(copy.key):
                     # If two transactions of a key are uncertain, both hold the same value: the
                     # second one's WATCH began before the first could still be executed.
                     self._forget(copy.key)
-                    self._suspects[copy.key] = Suspect(copy, group.records_of(number))
+                    self._suspects[copy.key] = Suspect(copy, one.records_of(number))
+        self._flying.clear()
         self._lanes.drop()
         self.recovery.after(error)
         self.recheck = self._begun.doubted(self.recovery, self.recheck, self.ledger)
@@ -489,7 +377,3 @@ def _parts(keys: Sequence[PlannedKey], size: int) -> Iterator[Keys]:
     """Part the keys of a batch: into several flights when a resumed run has much to look at."""
     for at in range(0, len(keys), max(1, size)):
         yield {planned.key: planned for planned in keys[at : at + size]}
-
-
-def _size(groups: Iterable[Group]) -> int:
-    return sum(len(group.keys) for group in groups)

@@ -10,7 +10,7 @@ from operator import attrgetter
 from cachectl.model import PlannedKey
 from cachectl.server.transaction import Group
 
-_BATCH_BYTES = 8 * 1024 * 1024
+_BATCH_BYTES = 32 * 1024 * 1024
 
 
 def batches(

@@ -12,10 +12,13 @@ from cachectl.server.slots import slot_of
 from cachectl.server.transaction import GIANT, Group, Looked
 
 LANES = 16
-"""Connections to one node: in a cluster a transaction holds the keys of one slot."""
-WATCHED = 100
-"""Keys in a group at most: Redis compares each key that is WATCHed with all that the connection
-watches already (watchForKey in multi.c; Valkey does not), so that 300 take twice as long each."""
+"""Connections to one node for a unit: in a cluster a transaction holds the keys of one slot."""
+TEAMS = 2
+"""Teams of lanes: while the keys of one unit are WATCHed, the next one needs others."""
+_ASKING = TEAMS * LANES
+WATCHED = 64
+"""Keys in a group at most: a server compares each key that is WATCHed with all that the connection
+watches already (watchForKey in multi.c), so that 300 take thrice as long each as 50."""
 
 
 class Lanes:
@@ -37,17 +40,17 @@ class Lanes:
         address = reachable(self.server.target.address_map, host, port)
         for node in self.server.primaries:
             if node.address == address:
-                return self.lane(node, LANES + number)
-        place = (str(address), LANES + number)
+                return self.lane(node, _ASKING + number)
+        place = (str(address), _ASKING + number)
         if place not in self._lanes or not self._lanes[place].is_open:
             self._lanes[place] = connect(self.server.target, address)
         return self._lanes[place]
 
-    def units(self, keys: Iterable[Looked], size: int) -> Iterator[list[Group]]:
+    def units(self, keys: Iterable[Looked], size: int, *, teams: int = 1) -> Iterator[list[Group]]:
         """Part keys into units: groups with a lane each, that can go through at the same time.
 
-        size: the most keys in a group, if it is less than WATCHED. A giant key is a group, and a
-        unit, of its own.
+        size: the most keys in a group, if it is less than WATCHED. teams: how many units may be
+        under way together. A giant key is a group, and a unit, of its own; those come last.
         """
         listed = list(keys)
         giants = [wanted for wanted in listed if wanted.size > GIANT]
@@ -58,7 +61,7 @@ class Lanes:
             for node, group in self._by_place(small)
             for at in range(0, len(group), most)
         ]
-        yield from self._side_by_side(chunks)
+        yield from self._side_by_side(chunks, teams)
         for giant in giants:
             yield [Group(self.lane(self.server.node_of(giant.key)), [giant])]
 
@@ -74,17 +77,18 @@ class Lanes:
         return places.values()
 
     def _side_by_side(
-        self, chunks: Sequence[tuple[Node, Sequence[Looked]]]
+        self, chunks: Sequence[tuple[Node, Sequence[Looked]]], teams: int
     ) -> Iterator[list[Group]]:
         unit: list[Group] = []
         taken: dict[str, int] = {}
+        team = 0
         for node, keys in chunks:
             if taken.get(node.name, 0) >= LANES:
                 yield unit
-                unit, taken = [], {}
+                unit, taken, team = [], {}, (team + 1) % teams
             number = taken.get(node.name, 0)
             taken[node.name] = number + 1
-            unit.append(Group(self.lane(node, number), keys))
+            unit.append(Group(self.lane(node, team * LANES + number), keys))
         if unit:
             yield unit
 

@@ -13,6 +13,8 @@ import keyspace
 import pytest
 from crashing import KILLED, Crasher, points_of
 
+from cachectl.server.lanes import LANES, WATCHED
+
 MODES = {
     "unlink": ("invalidate",),
     "no-archive": ("invalidate", "--no-archive"),
@@ -120,4 +122,57 @@ def test_every_crash_is_recovered_from(crasher, valkey, mode, isolated_home):
     tried, recovered, unrecorded = sweep(crasher, valkey, mode, 40)
     print(f"\n{mode}: {tried} crash points, {recovered} recovered, {unrecorded} without a record")
     assert tried >= 15
+    assert (recovered, unrecorded) == (tried, 0)
+
+
+def sweep_units(crasher, server, most):
+    """Crash at points while several units of keys are under way. Return as `sweep` does."""
+    client = server.client(protocol=2)
+    values = {b"k:%d" % i: b"v%d" % i for i in range(2 * LANES * WATCHED + 100)}
+    url = ("--url", server.url)
+    resume = (*url, "invalidate", "resume", "last", "-o", "json")
+    command = (*url, "invalidate", "k:*", "--max-percent", "100", "--yes", "-o", "json")
+    env = {k: v for k, v in os.environ.items() if k == "HOME" or k.startswith("XDG_")}
+    client.mset(values)
+    code, total, _, err = crasher.run(*command, env=env)
+    assert code == 0, err
+    tried = recovered = unrecorded = 0
+    for at in points_of(total, most):
+        shutil.rmtree(keyspace.state_home(), ignore_errors=True)
+        client.flushall()
+        client.mset(values)
+        if crasher.run(*command, at=at, env=env)[0] != KILLED:
+            continue
+        tried += 1
+        run = keyspace.last_run()
+        missing = set(values) - set(client.scan_iter(count=1000))
+        kept = keyspace.archived(run / "archive") if missing else {}
+        unrecorded += len(missing - set(kept))
+        assert missing <= set(kept), at
+        facts = run and (run / "run.json").exists() and json.loads((run / "run.json").read_text())
+        if facts and facts["state"] == "running":
+            code, _, out, err = crasher.run(*resume, env=env)
+            assert code == 0, (at, err)
+            done = json.loads(out)
+            assert (done["removed"], done["unknown"]) == (len(values), 0), (at, done)
+        if facts:
+            assert client.dbsize() == 0, at
+            assert crasher.run(*url, "undo", "last", env=env)[0] == 0, at
+        assert client.mget(list(values)) == list(values.values()), at
+        recovered += 1
+    client.close()
+    return tried, recovered, unrecorded
+
+
+def test_crashes_with_several_units_under_way_are_recovered_from(crasher, valkey, isolated_home):
+    tried, recovered, unrecorded = sweep_units(crasher, valkey, 6)
+    assert tried >= 4
+    assert (recovered, unrecorded) == (tried, 0)
+
+
+@pytest.mark.soak
+def test_every_crash_with_several_units_is_recovered_from(crasher, valkey, isolated_home):
+    tried, recovered, unrecorded = sweep_units(crasher, valkey, 60)
+    print(f"\nunits: {tried} crash points, {recovered} recovered, {unrecorded} without a record")
+    assert tried >= 40
     assert (recovered, unrecorded) == (tried, 0)
