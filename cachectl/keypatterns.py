@@ -12,7 +12,7 @@ Braces around anything else are themselves, as in `{user:{id}}:cart`, where they
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cachectl import glob
@@ -51,6 +51,18 @@ digits alone fit alike.
 """
 
 
+_UUID = rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_DIGEST = rb"(?=[0-9]*[a-f])[0-9a-f]{16,128}"
+# Whole segments only, in a page of names joined by newlines.
+_UUIDS = re.compile(rb"(?<![^:/|;{\n])" + _UUID + rb"(?![^:/|;}\n])")
+_DIGESTS = re.compile(rb"(?<![^:/|;{\n])" + _DIGEST + rb"(?![^:/|;}\n])")
+UUID_MASK, DIGEST_MASK = b"\x01", b"\x02"
+_SHORTEST_DIGEST = 16
+_OF_DIGESTS = frozenset(b"0123456789abcdef-")
+# What may stand for anything within braces, or for more than one segment.
+_UNBOUND = (b"java", b"ts")
+
+
 class PatternError(ValueError):
     """A pattern that cannot be used; the message is a sentence without its subject."""
 
@@ -63,6 +75,7 @@ class KeyPattern:
     groups. simple: whether it is a glob without placeholders. exact: how many bytes at the start
     of a name have to be looked at digit by digit; behind them one digit is as good as another.
     None: one is not, and nobody can say where. prefix: what every name that fits begins with.
+    blind: whether a segment that is a UUID or a digest (see `masked`) is as good as any other such.
     """
 
     text: bytes
@@ -70,6 +83,7 @@ class KeyPattern:
     simple: bool
     exact: int | None
     prefix: bytes
+    blind: bool
 
     def fits(self, key: bytes) -> bool:
         """Return whether a name fits the pattern."""
@@ -93,7 +107,7 @@ def compiled(text: bytes) -> KeyPattern:
         expression = _expression(parts, _separators(text))
     first, placeholder = parts[0]
     prefix = b"" if placeholder else glob.literal_prefix(first)
-    return KeyPattern(text, expression, simple, _exact(parts), prefix)
+    return KeyPattern(text, expression, simple, _exact(parts), prefix, _is_blind(parts))
 
 
 def pieces(text: bytes) -> Iterator[tuple[bytes, bytes | None]]:
@@ -159,6 +173,76 @@ def _exact(parts: list[tuple[bytes, bytes | None]]) -> int | None:
                     return None
                 exact = at
     return exact
+
+
+def masked(keys: list[bytes]) -> list[bytes]:
+    """Return the names with segments that are UUIDs or digests replaced by one byte each.
+
+    A page in which this could not be undone (a name has a newline or such a byte) is returned as
+    it is.
+    """
+    text = b"\n".join(keys)
+    if UUID_MASK in text or DIGEST_MASK in text:
+        return keys
+    if text.count(b"-") >= 4:
+        text = _UUIDS.sub(UUID_MASK, text)
+    found = _DIGESTS.sub(DIGEST_MASK, text).split(b"\n")
+    return found if len(found) == len(keys) else keys
+
+
+def _is_blind(parts: Sequence[tuple[bytes, bytes | None]]) -> bool:
+    """Return KeyPattern.blind; False where it would take long to say."""
+    segments = _segments(parts)
+    return segments is not None and all(map(_passes_over, segments))
+
+
+_Segment = list[bytes | None]
+"""A star (None), placeholders with their braces, and runs of literal bytes."""
+
+
+def _segments(parts: Sequence[tuple[bytes, bytes | None]]) -> list[_Segment] | None:
+    """Return the segments of a pattern; None when it has classes or braces of its own."""
+    segments: list[_Segment] = [[]]
+    for piece, name in parts:
+        if name is not None:
+            if name in _UNBOUND:
+                return None
+            segments[-1].append(b"{" + name + b"}")
+            continue
+        run = b""
+        for token in (*glob.tokens(piece), None):
+            byte = b""
+            if token is not None and not isinstance(token, str):
+                if len(token) != 1 or token & frozenset(b"{}\n"):
+                    return None
+                byte = bytes(token)
+            if byte and byte not in _STRONG:
+                run += byte
+                continue
+            if run:
+                segments[-1].append(run)
+                run = b""
+            if byte:
+                segments.append([])
+            elif token is not None:
+                segments[-1].append(None)
+    return segments
+
+
+def _passes_over(segment: _Segment) -> bool:
+    """Return whether a segment fits all UUIDs and digests, or none of them."""
+    literals = [one for one in segment if one is not None and not one.startswith(b"{")]
+    if len(segment) == 1 and not literals:  # a star, or a placeholder
+        return True
+    if None not in segment and len(literals) == len(segment):
+        whole = b"".join(literals)
+        return len(whole) < _SHORTEST_DIGEST or not _OF_DIGESTS.issuperset(whole)
+    stars = segment.count(None)
+    placeholders = len(segment) - len(literals) - stars
+    if placeholders > (0 if stars else 1):
+        return False
+    # No run of it can stand within one; but there may be one in braces, as a hash tag, beside it.
+    return bool(literals) and not any(map(_OF_DIGESTS.issuperset, literals))
 
 
 def pattern_of(namespace: bytes) -> bytes:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from itertools import repeat
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from cachectl import glob
-from cachectl.keypatterns import LONGEST_NAME, KeyPattern, compiled
+from cachectl.keypatterns import LONGEST_NAME, KeyPattern, compiled, masked
 
 Layer = Literal["session", "application", "shared"]
 Presence = Literal["required", "forbidden", "optional"]
@@ -186,9 +186,10 @@ class Policy:
 class _Finder:
     """Which rule a key falls under, remembered by the shape of its name.
 
-    A shape is a name with every digit behind its first bytes made a zero. Patterns mostly look at
-    no digit's value, and then a shape is as good as the name: see KeyPattern.exact. Names whose
-    shapes do not recur (those with UUIDs) are asked only for the patterns that begin as they do.
+    A shape is a name with every digit made a zero. Patterns mostly look at no digit's value, and
+    then a shape is as good as the name: see KeyPattern.exact; the digits at the start that some
+    pattern does look at are kept. Names with UUIDs and digests, whose shapes do not recur, are
+    remembered with these masked, unless a pattern looks into them: see KeyPattern.blind.
     """
 
     def __init__(self, rules: Sequence[Rule]) -> None:
@@ -196,9 +197,10 @@ class _Finder:
         self._patterns = [(number, head_of(p.prefix), p) for number, p in patterns]
         self._heads = frozenset(head for _, head, _ in self._patterns)
         self._alternatives: dict[tuple[bytes, bool], _Alternatives] = {}
-        exact = [pattern.exact for _, pattern in patterns]
-        self._exact = None if None in exact else max((n for n in exact if n), default=0)
-        self._known = _Memory(self._find)
+        self._known: dict[bytes, int] = {}
+        self._kept: dict[bytes, int] = {}
+        self._masked: dict[bytes, int] = {}
+        self._care: dict[bytes, tuple[int | None, bool]] = {}
 
     def number(self, key: bytes) -> int:
         """Return the index of the key's rule."""
@@ -206,13 +208,42 @@ class _Finder:
 
     def numbers(self, keys: Sequence[bytes]) -> list[int]:
         """Return the index of each key's rule."""
-        exact = self._exact
+        shapes = list(map(bytes.translate, keys, repeat(_ZEROS)))
+        found = list(map(self._known.get, shapes))
+        if None in found:
+            late = [at for at, number in enumerate(found) if number is None]
+            texts = masked([keys[at] for at in late])
+            for at, text in zip(late, texts, strict=True):
+                found[at] = self._look(keys[at], text, shapes[at])
+        return found  # type: ignore[return-value]
+
+    def _look(self, key: bytes, text: bytes, shape: bytes) -> int:
+        """Return the rule of a name whose shape is not known. text: the name, masked."""
+        head = shape[: shape.find(b":") + 1]
+        care = self._care.get(head)
+        if care is None:
+            care = _remember(self._care, head, self._careful(head))
+        exact, blind = care
         if exact is None:
-            return [self._find(key) for key in keys]
-        if exact:
-            shapes = (key[:exact] + key[exact:].translate(_ZEROS) for key in keys)
-            return list(map(self._known.__getitem__, shapes))
-        return list(map(self._known.__getitem__, map(bytes.translate, keys, repeat(_ZEROS))))
+            return self._find(key)
+        is_masked = blind and text != key and len(key) <= LONGEST_NAME
+        if not is_masked:
+            text = key
+        memory = self._masked if is_masked else self._kept
+        kept = text[:exact] + text[exact:].translate(_ZEROS) if exact else text.translate(_ZEROS)
+        number = memory.get(kept)
+        if number is None:
+            number = _remember(memory, kept, self._find(key))
+        if not is_masked and b"0" not in shape[:exact]:
+            _remember(self._known, shape, number)
+        return number
+
+    def _careful(self, head: bytes) -> tuple[int | None, bool]:
+        """Return `exact` and `blind` of all patterns that names with such a head can fit."""
+        own = [p for _, its_head, p in self._patterns if its_head.translate(_ZEROS) in (b"", head)]
+        exact = [p.exact for p in own]
+        most = None if None in exact else max((n for n in exact if n), default=0)
+        return most, all(p.blind for p in own)
 
     def _find(self, key: bytes) -> int:
         head = head_of(key)
@@ -233,6 +264,17 @@ class _Finder:
         )
 
 
+_Found = TypeVar("_Found")
+
+
+def _remember(memory: dict[bytes, _Found], shape: bytes, found: _Found) -> _Found:
+    """Remember what was found of a shape, among not too many; return it."""
+    if len(memory) >= _MOST_SHAPES:
+        memory.clear()
+    memory[shape] = found
+    return found
+
+
 class _Alternatives:
     """Patterns in one expression, which finds the first that fits."""
 
@@ -245,21 +287,6 @@ class _Alternatives:
         """Return the number that belongs to the first pattern that the key fits."""
         match = self._match(key)
         return NO_RULE if match is None else self._number_of[match.lastindex or 0]
-
-
-class _Memory(dict[bytes, int]):
-    """Name or shape → index of a rule; asks when it does not know."""
-
-    def __init__(self, find: Any) -> None:
-        super().__init__()
-        self._find = find
-
-    def __missing__(self, shape: bytes) -> int:
-        if len(self) >= _MOST_SHAPES:
-            self.clear()
-        number: int = self._find(shape)
-        self[shape] = number
-        return number
 
 
 def head_of(text: bytes) -> bytes:

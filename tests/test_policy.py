@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,6 +55,60 @@ def test_what_is_remembered_is_what_the_patterns_say(
     ]
     assert rules.rule_numbers(names) == expected
     assert rules.rule_numbers(names) == expected
+
+
+UUIDS = [
+    b"4be0643f-1d98-573b-97cd-ca98a65347dd",
+    b"a1e0643f-1d98-473b-87cd-ca98a65347da",
+    b"20240102-1d98-473b-87cd-0a98a6534712",
+]
+DIGESTS = [b"deadbeefdeadbeef", b"0123456789abcdef" * 2, b"a123456789012345", b"f" * 128]
+TAGS = [b"x{%b}" % one for one in (*UUIDS, *DIGESTS)]
+VARYING = [*UUIDS, *DIGESTS, *TAGS]
+HEADS = [b"a", b"f", b"v1", b"v2", b"sess", b"x", b"x_", b"ref.country", b"x-{", b"{"]
+PARTS = [*VARYING, *HEADS, b"7", b"", b"{a}", b"12345678", b"y}"]
+
+
+@pytest.mark.parametrize(
+    "patterns",
+    [
+        (b"sess:{uuid}", b"sess:{hex}", b"sess:{token}", b"sess:{x}:v1", b"sess:*", b"*"),
+        (b"sess:a*", b"sess:*a", b"sess:{*}:f", b"*"),
+        (b"v1:{uuid}:v2", b"v2:{uuid}", b"v1:{x}:v1", b"{date}:*", b"*:a"),
+        (b"sess:deadbeefdeadbeef", b"sess:{id}", b"sess:x_*", b"sess:x_{uuid}", b"*x*"),
+        (b"a:{{uuid}}:f", b"a:\\{*\\}*", b"a:{date}{x}", b"a:{ts}", b"a:{ticker}", b"f:?*"),
+        (b"x{a}{id}{b}", b"x{a}b", b"x{uuid}", b"x*a*", b"sess:x{id}", b"x-{a}-{id}-{b}-{c}-{d}"),
+        (b"x{a}{id}{b}", b"x*"),
+        (b"ref.country.{id}", b"sess.{a}.{hex}", b"{token}", b"a-{a}", b"f*", b"x_*"),
+        (b"sess:{ts}", b"sess:{email}", b"sess:{version}", b"{x}-{y}", b"f:{*}/{num}"),
+    ],
+)
+def test_names_with_uuids_and_digests_are_remembered_no_worse(
+    patterns: tuple[bytes, ...],
+) -> None:
+    rules = policy(*patterns)
+    joined = [
+        separator.join(parts)
+        for separator in (b":", b"/", b"-", b"_", b".", b"")
+        for parts in (*product(PARTS, PARTS), *product(HEADS, VARYING, (b"v1", b"a", b"f")))
+    ]
+    keys = [*VARYING, *joined]
+    expected = [
+        next((n for n, rule in enumerate(rules.rules) if rule.fits(key) is not None), NO_RULE)
+        for key in keys
+    ]
+    assert rules.rule_numbers(keys) == expected
+    assert rules.rule_numbers(keys[::-1]) == expected[::-1]
+    assert policy(*patterns).rule_numbers(keys[::-1]) == expected[::-1]
+
+
+def test_names_that_masks_would_look_like_are_names_of_their_own() -> None:
+    rules = policy(b"sess:{uuid}", b"sess:*")
+    names = [b"sess:" + UUIDS[0], b"sess:\x01", b"sess:\x02", b"sess:" + DIGESTS[0]]
+    for keys in (names, names[::-1]):
+        found = dict(zip(keys, rules.rule_numbers(keys), strict=True))
+        assert [found[name] for name in names] == [0, 1, 1, 1]
+    assert [rules.rule_numbers([name])[0] for name in names] == [0, 1, 1, 1]
 
 
 def test_a_long_name_fits_globs_alone() -> None:

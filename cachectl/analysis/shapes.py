@@ -20,6 +20,7 @@ from cachectl.analysis import templates
 from cachectl.analysis.groups import DEFAULT_LIMIT, GroupIndex
 from cachectl.analysis.labeltree import Node, folded_name
 from cachectl.analysis.templates import MAX_SEGMENTS, Labels
+from cachectl.keypatterns import DIGEST_MASK, UUID_MASK, masked
 from cachectl.model import Page
 
 _ZEROS = bytes(48 if 48 <= byte <= 57 else byte for byte in range(256))
@@ -30,11 +31,6 @@ _UNREPEATED = re.compile(rb"\{(?:hex|uuid|token|email|binary|\*)\}").search
 
 _UUID = rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _DIGEST = rb"(?=[0-9]*[a-f])[0-9a-f]{16,128}"
-# Whole segments only, in a page of names joined by newlines.
-_UUIDS = re.compile(rb"(?<![^:/|;{\n])" + _UUID + rb"(?![^:/|;}\n])")
-_DIGESTS = re.compile(rb"(?<![^:/|;{\n])" + _DIGEST + rb"(?![^:/|;}\n])")
-_UUID_MASK, _DIGEST_MASK = b"\x01", b"\x02"
-
 _QUICK = re.compile(
     rb"(" + _UUID + rb")|(" + _DIGEST + rb")|([0-9]{1,7})"
     # Words that are their own label: too short to be a digest or drawn by lot.
@@ -115,21 +111,6 @@ class TemplateIndex(GroupIndex):
         self._masked.forget()
 
 
-def masked(keys: list[bytes]) -> list[bytes]:
-    """Return the names with segments that are UUIDs or digests replaced by one byte each.
-
-    A page in which this could not be undone (a name has a newline or such a byte) is returned as
-    it is.
-    """
-    text = b"\n".join(keys)
-    if _UUID_MASK in text or _DIGEST_MASK in text:
-        return keys
-    if text.count(b"-") >= 4:
-        text = _UUIDS.sub(_UUID_MASK, text)
-    found = _DIGESTS.sub(_DIGEST_MASK, text).split(b"\n")
-    return found if len(found) == len(keys) else keys
-
-
 def _kid_of_varying(node: Node, part: bytes, end: bytes) -> tuple[Node | None, bool]:
     """Return the node for a part that is no label itself, and whether its shape may recur."""
     match = _QUICK(part)
@@ -167,7 +148,7 @@ class _Memory:
     def remember(self, text: bytes, shape: bytes, gid: int, path: Labels) -> None:
         """Let the shape lead to this group, if shapes like it will come again."""
         template = b"".join(path)
-        uuids, digests = shape.count(_UUID_MASK), shape.count(_DIGEST_MASK)
+        uuids, digests = shape.count(UUID_MASK), shape.count(DIGEST_MASK)
         bare = template.replace(b"{uuid}", b"", uuids).replace(b"{hex}", b"", digests)
         if _UNREPEATED(bare):
             return

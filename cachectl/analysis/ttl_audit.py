@@ -17,7 +17,7 @@ from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import repeat
+from itertools import compress, repeat
 from operator import add, mul
 
 from cachectl.analysis.groups import GroupIndex
@@ -189,7 +189,7 @@ class TtlAudit(RulePlaces):
         """Look at the keys that violate a rule, and at those that have none."""
         ttls, sizes, idles = page.ttls or (), page.sizes, page.idles
         wanted = self._wanted
-        for at in [at for at, code in enumerate(codes) if code in wanted]:
+        for at in compress(range(len(codes)), map(wanted.__contains__, codes)):
             ttl, kind = ttls[at], self._kinds.get(codes[at])
             if kind is Kind.TOO_SHORT:
                 least = self._least(codes[at])
