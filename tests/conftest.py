@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import proxies
 import pytest
 import servers
@@ -23,6 +24,13 @@ from topologies import TestCluster, TestSentinels
 
 if TYPE_CHECKING:
     from certificates import Certificates
+
+
+# How long an example takes says something about the machine's other work, not about us.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 
 @pytest.fixture(autouse=True)
