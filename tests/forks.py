@@ -24,6 +24,7 @@ import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import NoReturn
 
@@ -91,55 +92,55 @@ class Nursery:
             self._process.wait(10)
 
 
-def _pipe(stack: contextlib.ExitStack, *, inward: bool) -> tuple[int, int]:
-    """Return the end of a pipe for the program and the one for us; only ours is closed by stack."""
+def _pipe(stack: contextlib.ExitStack, *, inward: bool) -> tuple[int, FileIO]:
+    """Return the end of a pipe for the program and the one for us; only ours is closed by stack.
+
+    Ours is a file, which may be closed twice: of a mere number, the second time would close what
+    another thread has opened in between.
+    """
     read, write = os.pipe()
     theirs, ours = (read, write) if inward else (write, read)
     os.set_blocking(ours, False)
-    stack.callback(_close_quietly, ours)
-    return theirs, ours
+    return theirs, stack.enter_context(FileIO(ours, "w" if inward else "r"))
 
 
-def _close_quietly(descriptor: int) -> None:
-    with contextlib.suppress(OSError):
-        os.close(descriptor)
-
-
-def _followed(ours: tuple[int, ...], words: tuple[str, ...], fed: bytes, timeout: float) -> Ended:
+def _followed(
+    ours: tuple[FileIO, ...], words: tuple[str, ...], fed: bytes, timeout: float
+) -> Ended:
     """Feed and read a program until its streams and the report on its end are closed."""
     stdin, *outward = ours
-    received = {descriptor: bytearray() for descriptor in outward}
+    received = {stream: bytearray() for stream in outward}
     deadline, killed = time.monotonic() + timeout, False
     with selectors.DefaultSelector() as selector:
         selector.register(stdin, selectors.EVENT_WRITE)
-        for descriptor in outward:
-            selector.register(descriptor, selectors.EVENT_READ)
+        for stream in outward:
+            selector.register(stream, selectors.EVENT_READ)
         while selector.get_map():
             left = deadline - time.monotonic()
             if left <= 0 and not killed:
                 killed = True
                 _kill(received[outward[-1]])
             for key, _ in selector.select(max(0.0, left) if not killed else 5.0):
-                if key.fd == stdin:
+                stream = next(one for one in ours if one is key.fileobj)
+                if stream is stdin:
                     fed = fed[_written(stdin, fed) :]
                     done = not fed
                 else:
-                    data = os.read(key.fd, 65_536)
-                    received[key.fd] += data
+                    data = stream.read(65_536)
+                    received[stream] += data
                     done = not data
                 if done:
-                    selector.unregister(key.fd)
-                    if key.fd == stdin:
-                        os.close(stdin)
+                    selector.unregister(stream)
+                    stream.close()
     out, err, report = map(bytes, received.values())
     if killed:
         raise subprocess.TimeoutExpired(words, timeout, out, err)
     return Ended(int(report.split()[1]), out, err)
 
 
-def _written(descriptor: int, data: bytes) -> int:
+def _written(stdin: FileIO, data: bytes) -> int:
     try:
-        return os.write(descriptor, data[:65_536])
+        return stdin.write(data[:65_536]) or 0
     except BrokenPipeError:
         return len(data)  # it does not read its input, as programs may
 

@@ -114,8 +114,8 @@ def _watch(app: App, server: Server, heard: Heard | None, seconds: float) -> _Wa
     step = max(_LEAST_STEP, seconds / _STEPS)
     begun = time.monotonic()
     try:
+        _read_memory(server, found.readings)
         with app.progress("watching", unit="%") as progress:
-            _read_memory(server, found.readings)
             while (left := begun + seconds - time.monotonic()) > 0:
                 if heard is None:
                     time.sleep(min(step, left))

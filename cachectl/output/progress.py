@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar for a person who waits longer than a second, nothing for a pipe."""
+"""Progress on stderr: a bar for who waits longer than a second, on a pipe words for who has -v."""
 
 from __future__ import annotations
 
@@ -66,6 +66,8 @@ class Progress(Bar):
         self._bar.console.out(line, end="", highlight=False)
 
     def __enter__(self) -> Progress:
+        if not self._draws:
+            self.terminal.debug(f"{self.title} …")
         return self
 
     def __exit__(

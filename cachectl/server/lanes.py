@@ -18,7 +18,7 @@ TEAMS = 2
 _ASKING = TEAMS * LANES
 WATCHED = 100
 """Keys in a group at most: a server compares each key that is WATCHed with all that the connection
-watches already (watchForKey in multi.c), so that 300 take thrice as long each as 50; but fewer take more flights."""
+watches already (watchForKey in multi.c). Many are slow at that, few need more flights."""
 
 
 class Lanes:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from cachectl.model import Estimate, Figure, Finding, Severity, value_of
+from cachectl.output.report import Block, Column, Table
 
 FOR_PEOPLE = 20
 """Rows that people see unless they ask for more."""
@@ -54,6 +55,28 @@ def without_rule(
         evidence=most_of(unruled),
         remedy="add rules for them to the policy",
     )
+
+
+def tables(
+    name: str,
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[Any]],
+    limit: int | None,
+    *,
+    title: str,
+    empty: str | None = None,
+) -> Iterator[Block]:
+    """Yield a table for machines, and what people see of it. empty: said when there are no rows."""
+    yield Table(name, columns, rows[:limit], audience="machines")
+    if rows or empty:
+        yield Table(
+            f"{name}_for_people",
+            columns,
+            rows[: limit or FOR_PEOPLE],
+            title=title,
+            audience="people",
+            **({"empty": empty} if empty else {}),
+        )
 
 
 def hidden(limit: int | None, **rows: int) -> Iterator[str]:

@@ -14,7 +14,7 @@ from cachectl.model import NO_TTL, Finding, ServerFacts, Severity, Unavailable
 from cachectl.output.report import Block, Column, Pairs, Report, Table
 from cachectl.output.report import Kind as Shown
 from cachectl.policy import Rule, TtlRule
-from cachectl.views.audits import FOR_PEOPLE, NAMED, added, hidden, most_of, text_of, without_rule
+from cachectl.views.audits import NAMED, added, hidden, most_of, tables, text_of, without_rule
 from cachectl.views.scan import ScanFacts, of_the_pass
 
 SCHEMA = "cachectl.ttl-audit/1"
@@ -167,15 +167,8 @@ def _head(done: Audited) -> Pairs:
 
 def _violations(audit: Audit, limit: int | None) -> Iterator[Block]:
     rows = [_row(one) for one in audit.violations]
-    yield Table("violations", VIOLATIONS, rows[:limit], audience="machines")
-    yield Table(
-        "violations_for_people",
-        VIOLATIONS,
-        rows[: limit or FOR_PEOPLE],
-        title="Violations",
-        empty="Every key that a rule names has the TTL that it should have.",
-        audience="people",
-    )
+    empty = "Every key that a rule names has the TTL that it should have."
+    return tables("violations", VIOLATIONS, rows, limit, title="Violations", empty=empty)
 
 
 def _row(one: Violation) -> Sequence[Any]:
@@ -216,15 +209,7 @@ def _what(one: Violation) -> str:
 
 def _unruled(audit: Audit, limit: int | None) -> Iterator[Block]:
     rows = [(one.namespace, one.keys, one.bytes, one.no_ttl) for one in audit.unruled]
-    yield Table("unruled", UNRULED, rows[:limit], audience="machines")
-    if rows:
-        yield Table(
-            "unruled_for_people",
-            UNRULED,
-            rows[: limit or FOR_PEOPLE],
-            title="Namespaces that no rule names",
-            audience="people",
-        )
+    return tables("unruled", UNRULED, rows, limit, title="Namespaces that no rule names")
 
 
 def _rules(audit: Audit) -> Iterator[Block]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 from programs import Running, cachectl, cachectl_started
 from servers import TestServer
-from topologies import TestCluster, wait_until
+from topologies import TestCluster
 
 from cachectl.server.notifications import SETTING
 
@@ -36,13 +35,9 @@ def listeners(server: TestServer) -> bytes:
 @contextmanager
 def watching(server: TestServer, *words: str) -> Iterator[Running]:
     """Run `evictions` for a minute; the body begins when it listens."""
-    command = ("--url", server.url, "evictions", "-w", "1m", "-o", "json", *words)
+    command = ("-v", "--url", server.url, "evictions", "-w", "1m", "-o", "json", *words)
     with cachectl_started(*command) as run:
-        wait_until(
-            "it listens", lambda: b" cmd=info " in server.run("CLIENT", "LIST", "TYPE", "pubsub")
-        )
-        wait_until("it reads", lambda: server.command_calls().get("info", 0) > 0)
-        time.sleep(0.5)  # its first sample is taken by now
+        run.wait_for("watching")
         yield run
 
 

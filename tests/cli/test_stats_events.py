@@ -32,14 +32,14 @@ def listened_to(server: TestServer) -> bool:
 
 @contextmanager
 def listening(server: TestServer, *words: str) -> Iterator[Running]:
-    command = ("--url", server.url, "stats", "events", *words)
+    command = ("-v", "--url", server.url, "stats", "events", *words)
     with cachectl_started(*command) as run:
         wait_until("it listens", lambda: listened_to(server))
         yield run
 
 
 def stopped(run: Running) -> Any:
-    time.sleep(0.3)  # the mark is answered by now, but it may not wait yet
+    run.wait_for("listening")
     run.signal(signal.SIGINT)
     return run.finish().check(130).json
 
@@ -243,7 +243,7 @@ def test_a_login_that_may_not_read_the_setting(valkey: TestServer) -> None:
     rules = ("~*", "&__keyevent@*", "-@all", "+ping", "+info", "+subscribe", "+get")
     valkey.add_user("ears", *rules, password="pw")
     url, env = valkey.url.replace("redis://", "redis://ears@"), {"REDISCLI_AUTH": "pw"}
-    words = ("--url", url, "stats", "events", "-w", "1m")
+    words = ("-v", "--url", url, "stats", "events", "-w", "1m")
     with cachectl_started(*words, "-o", "json", env=env) as run:
         wait_until("it listens", lambda: listened_to(valkey))
         valkey.run("GET", "absent")
@@ -328,8 +328,8 @@ def resident(pid: int) -> int:
 def test_a_cluster(cluster: TestCluster, isolated_home: Path) -> None:
     profile = isolated_home / "cluster.yaml"
     profile.write_text(f"cluster:\n  nodes: ['{cluster.primaries[0].address}']\n")
-    command = ("-p", str(profile), "stats", "events", "--enable", "--yes", "-w", "1m", "-o", "json")
-    with cachectl_started(*command) as run:
+    command = ("-v", "-p", str(profile), "stats", "events", "--enable", "--yes", "-w", "1m")
+    with cachectl_started(*command, "-o", "json") as run:
         wait_until("it listens", lambda: all(map(listened_to, cluster.primaries)))
         client = cluster.client()
         for number in range(60):

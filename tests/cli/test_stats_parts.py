@@ -6,7 +6,6 @@ import contextlib
 import re
 import signal
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,12 +63,11 @@ def test_a_blocking_command_is_found(valkey: TestServer) -> None:
 
 def test_commands_over_a_window(valkey: TestServer) -> None:
     with cachectl_started(
-        "--url", valkey.url, "stats", "commands", "-w", "1m", "-o", "json"
+        "-v", "--url", valkey.url, "stats", "commands", "-w", "1m", "-o", "json"
     ) as run:
-        wait_until("it watches", lambda: valkey.command_calls().get("client|list", 0) > 0)
+        run.wait_for("watching")
         for _ in range(7):
             valkey.run("GET", "a")
-        time.sleep(0.5)  # it has been asked, but may not wait yet
         run.signal(signal.SIGINT)
         found = run.finish().check(130).json
     assert rows(found, "commands", "command")["get"]["calls"] == 7
@@ -148,7 +146,9 @@ def test_latency_of_a_cluster(cluster: TestCluster, isolated_home: Path) -> None
 
 
 def test_ctrl_c_ends_latency_with_what_there_is(valkey: TestServer) -> None:
-    with cachectl_started("--url", valkey.url, "stats", "latency", "-w", "1m", "-o", "json") as run:
+    words = ("stats", "latency", "-w", "1m", "-o", "json")
+    with cachectl_started("-v", "--url", valkey.url, *words) as run:
+        run.wait_for("watching")
         wait_until("it probes", lambda: valkey.command_calls().get("ping", 0) > 50)
         run.signal(signal.SIGINT)
         found = run.finish().check(130).json
@@ -174,14 +174,14 @@ def test_clients_by_name_and_user(server: TestServer) -> None:
 
 
 def test_comings_and_goings(valkey: TestServer) -> None:
-    with cachectl_started("--url", valkey.url, "stats", "clients", "-w", "1m", "-o", "json") as run:
-        wait_until("it looks", lambda: valkey.command_calls().get("client|list", 0) > 0)
+    words = ("stats", "clients", "-w", "1m", "-o", "json")
+    with cachectl_started("-v", "--url", valkey.url, *words) as run:
+        run.wait_for("watching")
         for _ in range(5):
             with contextlib.closing(redis.Redis(valkey.host, valkey.port)) as short:
                 short.ping()
         stays = valkey.client(client_name="new")
         stays.ping()
-        time.sleep(0.5)
         run.signal(signal.SIGINT)
         found = run.finish().check(130).json
     assert found["nodes"][0]["opened"] >= 6

@@ -105,10 +105,14 @@ def test_a_log_line_now_and_then_on_a_pipe_with_v(monkeypatch: pytest.MonkeyPatc
     screen.verbose = 1
     now = 100.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    progress = Progress(screen, "scanning")
-    for now in (101.0, 131.0, 140.0, 162.0):
-        progress.update(now, 1000)
-    assert written(screen.stderr) == ("scanning: 131 of 1,000 keys\nscanning: 162 of 1,000 keys\n")
+    with Progress(screen, "scanning") as progress:
+        for now in (101.0, 131.0, 140.0, 162.0):
+            progress.update(now, 1000)
+    assert written(screen.stderr).splitlines() == [
+        "scanning …",
+        "scanning: 131 of 1,000 keys",
+        "scanning: 162 of 1,000 keys",
+    ]
 
 
 def test_updates_are_cheap() -> None:
