@@ -120,7 +120,7 @@ def test_a_slow_line_is_found(
     profile = isolated_home / "p.yaml"
     profile.write_text(f"url: {proxy.url}\nthresholds: {{latency_p99: 10ms}}\n")
     done = cachectl(
-        "-p", str(profile), "stats", "latency", "-w", "3s", "-o", "json", "--fail-on", "warning"
+        "-p", str(profile), "stats", "latency", "-w", "6s", "-o", "json", "--fail-on", "warning"
     ).check(1)
     assert done.json["probes"][0]["p50"] > 0.01
     assert [one["id"] for one in done.json["findings"]] == ["stats.latency"]
