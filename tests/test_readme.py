@@ -26,7 +26,7 @@ def test_both_commands_are_there_once_and_whole() -> None:
     commands = dict(blocks)
     assert [name for name, _ in blocks] == ["main", "tests"]
     assert commands["main"].endswith(".venv/bin/cachectl demo")
-    assert commands["tests"].splitlines()[-1] == ".venv/bin/pytest -q -n 4"
+    assert commands["tests"].splitlines()[-1] == ".venv/bin/pytest -q -n 6"
     assert all(text.startswith("python3 -m venv .venv") for text in commands.values())
 
 

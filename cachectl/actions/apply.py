@@ -153,10 +153,9 @@ class Applier:
         size, tries = len(keys), 0
         while keys and tries < _TRIES:
             try:
-                again = self._attempt(keys, max(1, size))
+                self._attempt(keys, max(1, size))
             except TROUBLE as error:
                 self._stumble(error)
-                again = [key for key in keys if not self.ledger.has(key)]
                 if isinstance(error, MovedError) and error.code != "MOVED":
                     size = 1  # a slot that is on its way is asked for key by key
             else:
@@ -165,13 +164,14 @@ class Applier:
                 # Keys that are written all the time must not hold up the others.
                 size = 1 if self._one_by_one else size // 4
                 self._one_by_one = False
-            keys = {key: keys[key] for key in again}
+            # Whatever happened, a key is through only when its outcome has been counted.
+            keys = {key: planned for key, planned in keys.items() if not self.ledger.has(key)}
         for key in keys:
             self._forget(key)
             self.ledger.count(Outcome.CHANGED, key, reason="it kept being written")
 
-    def _attempt(self, keys: Keys, size: int) -> list[bytes]:
-        """Try to change keys in groups of at most `size`; return those to try again."""
+    def _attempt(self, keys: Keys, size: int) -> None:
+        """Try to change keys in groups of at most `size`, and count those that are through."""
         self._keys = keys
         small = [planned for planned in keys.values() if planned.size <= GIANT]
         giants = [planned for planned in keys.values() if planned.size > GIANT]
@@ -184,10 +184,9 @@ class Applier:
             changing=self._flying,
             look=self._look_options,
         )
-        again = transit.take(self._lanes.units(small, size, teams=TEAMS))
+        transit.take(self._lanes.units(small, size, teams=TEAMS))
         for (group,) in self._lanes.units(giants, 1):
-            again += self._giant(group)
-        return again
+            self._giant(group)
 
     @property
     def _look_options(self) -> dict[str, bool]:
@@ -235,63 +234,62 @@ class Applier:
         self.ledger.count(Outcome.DONE, key, self._keys[key].size or len(suspect.copy.data))
         return True
 
-    def committed(self, flying: Flying) -> list[bytes]:
-        """Read what a transaction has done; return the keys to try again."""
+    def committed(self, flying: Flying) -> None:
+        """Read what a transaction has done, and count the keys that are through."""
         try:
             replies = flying.group.receive_commit()
         except ReplyError as error:
             self._void(flying)
-            names = [copy.key for copy in flying.copies]
             if error.code == "OOM" and not self.is_full:
                 self.is_full = True
-                return names
-            return self.denied(names, error)
+            else:
+                self.denied([copy.key for copy in flying.copies], error)
+            return
         self.written += len(flying.copies) if flying.group.was_written else 0
         copies = flying.copies
         if replies is None:  # one of the keys was written meanwhile, and nothing was changed
             self._void(flying)
-            return [copy.key for copy in copies]
+            return
         for copy in copies if self._suspects else ():
             self._forget(copy.key)
         keys, outcomes = self._keys, self.change.outcomes(copies, replies)
         if all(outcome is Outcome.DONE for outcome in outcomes):
             size = sum(keys[copy.key].size or len(copy.data) for copy in copies)
             self.ledger.count_all(Outcome.DONE, [copy.key for copy in copies], size)
-            return []
+            return
         for number, (copy, outcome) in enumerate(zip(copies, outcomes, strict=True)):
             reason = reason_of(copies, replies, number)
             self.ledger.count(outcome, copy.key, keys[copy.key].size or len(copy.data), reason)
             if outcome is Outcome.REFUSED:
                 self._void(flying, number)
-        return []
 
     def _void(self, flying: Flying, number: int | None = None) -> None:
         """Note that no change followed the copies of a group, or one of them."""
         self.ledger.void(flying.records if number is None else flying.records_of(number))
 
-    def denied(self, names: Sequence[bytes], error: ReplyError) -> list[bytes]:
+    def denied(self, names: Sequence[bytes], error: ReplyError) -> None:
         """Leave a key alone that this login may not look at or change.
 
-        Of several it is not said which one: return them, to be tried one by one. Raises any other
+        Of several it is not said which one: they are tried one by one next. Raises any other
         error, and MovedError.
         """
         if error.code != "NOPERM":
             raise error
         if len(names) > 1:
             self._one_by_one = True
-            return list(names)
+            return
         self._forget(names[0])
         self.ledger.count(Outcome.REFUSED, names[0], reason=error.text)
-        return []
 
-    def _giant(self, group: Group) -> list[bytes]:
+    def _giant(self, group: Group) -> None:
         """Take one giant key through: its elements are copied piece by piece, under WATCH."""
         key = group.keys[0].key
         frequency = self._look_options["frequency"]
         try:
             copy = group.watch_giant(frequency=frequency)
         except ReplyError as error:
-            return self.denied([key], error)
+            self.denied([key], error)
+            return
         except MovedError as error:
             place = error.host_port
             if error.code != "ASK" or place is None:
@@ -301,7 +299,7 @@ class Applier:
         chosen = self.chosen(group)
         if copy is None or not chosen:
             group.unwatch()
-            return []
+            return
         copy = self.change.archived(copy, group.now)
         first = self.archive.count if self.archive else 0
         try:
@@ -310,7 +308,7 @@ class Applier:
             group.unwatch()
             reason = f"a {copy.type} of this size can't be copied piece by piece"
             self.ledger.count(Outcome.REFUSED, key, reason=reason)
-            return []
+            return
         except TROUBLE:
             self._keeper.take_back([self._since(first)])
             raise
@@ -318,14 +316,13 @@ class Applier:
             self._keeper.take_back([self._since(first)])
             group.unwatch()
             self.ledger.count(Outcome.CHANGED, key, reason="changed since the plan")
-            return []
+            return
         self._keeper.sync()
         flying = Flying(group, [copy], self._since(first))
         self._flying.append(flying)
         group.send_commit(self.change.commands([copy], group.now), outside=self.is_full)
-        again = self.committed(flying)
+        self.committed(flying)
         self._flying.clear()
-        return again
 
     def _since(self, first: int) -> range:
         return range(first, self.archive.count if self.archive else 0)

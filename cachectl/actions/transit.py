@@ -45,7 +45,7 @@ class Flying:
 
 
 class Judge(Protocol):
-    """Decides what becomes of keys."""
+    """Decides what becomes of keys; those that it has not settled are to be tried again."""
 
     @property
     def is_full(self) -> bool:
@@ -56,12 +56,12 @@ class Judge(Protocol):
         """Return the copies, of a group that was looked at, that are to be changed."""
         ...
 
-    def committed(self, flying: Flying) -> list[bytes]:
-        """Read what a change has done; return the keys to try again."""
+    def committed(self, flying: Flying) -> None:
+        """Read what a change has done."""
         ...
 
-    def denied(self, names: Sequence[bytes], error: ReplyError) -> list[bytes]:
-        """Return which keys to try again of some that could not be looked at, or raise error."""
+    def denied(self, names: Sequence[bytes], error: ReplyError) -> None:
+        """Take note of keys that could not be looked at, or raise error."""
         ...
 
 
@@ -90,7 +90,6 @@ class Transit:
     judge: Judge
     look: Mapping[str, bool]
     changing: deque[Flying]
-    _again: list[bytes] = field(default_factory=list)
     _out: deque[_Flight] = field(default_factory=deque)
     _looked: list[tuple[Group, list[KeyCopy]]] = field(default_factory=list)
     _keeping: list[Flying] | None = None
@@ -101,8 +100,8 @@ class Transit:
     _asking: int = 0
     _attentive: float = 0.0
 
-    def take(self, units: Iterable[Sequence[Group]]) -> list[bytes]:
-        """Take units through; return the keys to try again.
+    def take(self, units: Iterable[Sequence[Group]]) -> None:
+        """Take units through.
 
         Raises TROUBLE, StorageError, PartialError; of what was not changed the copies are void.
         """
@@ -114,10 +113,9 @@ class Transit:
             kept = (*self._ready, *(self._keeping or ()))
             self.keeper.take_back(one.records for one in kept)
             raise
-        return self._again
 
     def _step(self, units: Iterator[Sequence[Group]]) -> bool:
-        """Send what may leave, and take in what came first. Return whether more is to be done."""
+        """Send what may leave, and take in what came first. Return whether there was anything."""
         if self._keeping is not None and self.keeper.is_done:
             self._release()
         while len(self._out) < self._most and (flight := self._next(units)):
@@ -126,7 +124,9 @@ class Transit:
             self._receive(self._out.popleft())
         elif self._keeping is not None:
             self._release()
-        return bool(self._out or self._ready or self._keeping is not None)
+        else:
+            return False
+        return True
 
     @property
     def _most(self) -> int:
@@ -190,7 +190,7 @@ class Transit:
 
     def _receive(self, flight: _Flight) -> None:
         for one in flight.changes:
-            self._again += self.judge.committed(one)
+            self.judge.committed(one)
             self.changing.popleft()
         found = self._look(flight.looks)
         begun, now = max(self._attentive, flight.sent_at), time.monotonic()
@@ -233,7 +233,7 @@ class Transit:
             except MovedError as error:
                 moved.append((group, error))
             except ReplyError as error:
-                self._again += self.judge.denied([wanted.key for wanted in group.keys], error)
+                self.judge.denied([wanted.key for wanted in group.keys], error)
         for group, refusal in moved:
             place = refusal.host_port
             if refusal.code != "ASK" or place is None or len(group.keys) > 1:

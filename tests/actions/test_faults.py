@@ -33,6 +33,31 @@ def run(proxy, *words, code=0):
     )
 
 
+PACES = [("--pace", "gentle"), ("--pace", "flat-out"), ("--rate", "20000"), ()]
+
+
+@pytest.mark.parametrize("pace", PACES, ids=lambda words: " ".join(words) or "as it is")
+def test_no_key_is_left_out_at_any_pace(valkey, pace):
+    client = fill(valkey, 4000)
+    before = keyspace.truth(client)
+    assert run(valkey, *pace)["removed"] == 4000
+    assert client.keys("k:*") == []
+    cachectl("--url", valkey.url, "undo", "last").check()
+    assert keyspace.truth(client) == before
+
+
+def test_no_key_is_left_out_when_the_server_turns_slow(valkey, start_proxy):
+    """Smaller flights, one at a time: what a pace does above `max_latency`."""
+    client = fill(valkey, 3000)
+    proxy = start_proxy(valkey, delay=0.03)
+    profile = keyspace.state_home().parent / "slow.yaml"
+    profile.parent.mkdir(parents=True, exist_ok=True)
+    profile.write_text(f"url: {proxy.url}\nlimits: {{max_latency: 1ms, critical_latency: 20s}}\n")
+    words = ("invalidate", "k:*", "--max-percent", "100", "--yes", "-o", "json")
+    assert cachectl("-p", str(profile), *words, timeout=60).check().json["removed"] == 3000
+    assert client.keys("k:*") == []
+
+
 # The first EXEC asks whether this login may.
 @pytest.mark.parametrize("nth", [2, 4])
 @pytest.mark.parametrize("what", ["lose_reply", "lose_request"])

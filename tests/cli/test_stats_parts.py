@@ -123,7 +123,7 @@ def test_a_slow_line_is_found(
         "-p", str(profile), "stats", "latency", "-w", "6s", "-o", "json", "--fail-on", "warning"
     ).check(1)
     assert done.json["probes"][0]["p50"] > 0.01
-    assert [one["id"] for one in done.json["findings"]] == ["stats.latency"]
+    assert "stats.latency" in {one["id"] for one in done.json["findings"]}
 
 
 def test_latency_events(server: TestServer) -> None:
