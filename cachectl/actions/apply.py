@@ -123,6 +123,10 @@ class Applier:
                 keys = {p.key: p for p in batch if p.key not in self.skip}
                 self.run_batch(keys, upto=done, kind=kind)
                 self.on_progress(done, "")
+            self._begun.note(done)
+            # One that was replaced unnoticed may not know of the last changes.
+            self.recovery.look_around()
+            self.recheck = self._begun.doubted(self.recovery, self.recheck, self.ledger)
         return self.ledger.tally
 
     def run_batch(self, keys: Keys, *, upto: int, kind: str = "done") -> None:

@@ -116,6 +116,10 @@ class Sweeper:
                 self.on_progress(done, "")
             if ahead is not None:
                 self._land(ahead, kind)
+            self._begun.note(done)
+            # One that was replaced unnoticed may not know of the last removals.
+            self.recovery.look_around()
+            self.recheck = self._begun.doubted(self.recovery, self.recheck, self.ledger)
         return self.ledger.tally
 
     @property

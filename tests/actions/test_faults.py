@@ -73,6 +73,28 @@ def test_a_lost_exec_is_settled_by_looking(valkey, start_proxy, what, nth):
     assert keyspace.truth(client) == before
 
 
+@pytest.mark.parametrize(("last", "words"), [("EXEC", ()), ("UNLINK", ("--no-archive",))])
+def test_keys_that_come_back_after_the_last_batch_are_removed(valkey, start_proxy, last, words):
+    """The server is replaced by one that has the keys, when the last removal is done."""
+    fill(valkey, 40)
+    proxy = start_proxy(valkey)
+
+    replaced = []
+
+    def replace():
+        replaced.append(True)
+        valkey.kill9()
+        valkey.restart()
+        fill(valkey, 40)
+
+    # The first one only asks whether this login may; after the second comes one more PING.
+    proxy.before(last, lambda: proxy.before("PING", replace), nth=2)
+    done = run(proxy, *words)
+    assert replaced
+    assert valkey.client(protocol=2).keys("k:*") == []
+    assert done["removed"] == 40
+
+
 def test_a_lost_unlink_is_reported_as_gone_and_not_known_by_whom(valkey, start_proxy):
     client = fill(valkey)
     proxy = start_proxy(valkey)
