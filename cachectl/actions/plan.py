@@ -33,6 +33,7 @@ from cachectl.server.scan import Restarted, Scan, ScanRequest
 from cachectl.server.scan_types import Progress
 from cachectl.server.transaction import GIANT
 from cachectl.storage.spool import SpoolWriter, create_plan
+from cachectl.tuples import tuples_of
 
 _SAMPLES = 10
 _RESTARTS = 3
@@ -303,7 +304,7 @@ def planned(page: Page, now: int, guards: Sequence[bytes] | None = None) -> list
         [_UNKNOWN if idle is None else idle for idle in page.idles] if page.idles else _UNKNOWNS,
         guards or repeat(b""),
     )
-    return list(map(PlannedKey._make, zip(*columns, strict=False)))
+    return tuples_of(PlannedKey, zip(*columns, strict=False))
 
 
 _UNKNOWN = -1

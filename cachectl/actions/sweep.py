@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from cachectl.actions.changes import Outcome
 from cachectl.actions.ledger import Ledger, Tally
@@ -211,7 +212,7 @@ class Sweeper:
         missing = Outcome.UNKNOWN if flight.is_uncertain else Outcome.GONE
         for outcome, some in ((Outcome.DONE, keys[:removed]), (missing, keys[removed:])):
             if some:
-                size = sum(planned.size for planned in some)
+                size = sum(map(attrgetter("size"), some))
                 self.ledger.count_all(outcome, [planned.key for planned in some], size)
 
     def _settle(self, flight: _Flight, trouble: Exception) -> Exception | None:

@@ -7,7 +7,7 @@ finds the entries of a page in its caches from the second run on.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
@@ -110,18 +110,21 @@ class Batch:
     gone: dict[int, Fate] = field(default_factory=dict)
     moved: list[bytes] = field(default_factory=list)
     found: list[bytes] = field(init=False)
-    bulks: list[bytes] = field(init=False)
 
     def __post_init__(self) -> None:
         self.found = self.keys
-        heads = _BULK_HEADS
-        try:
-            self.bulks = [b"", *[heads[len(key)] + key + b"\r\n" for key in self.keys]]
-        except IndexError:  # a long name is among them
-            self.bulks = [b"", *[b"$%d\r\n%b\r\n" % (len(key), key) for key in self.keys]]
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    @property
+    def bulks(self) -> list[bytes]:
+        """The keys as arguments of commands, behind an empty string: ready for `join`."""
+        heads = _BULK_HEADS
+        try:
+            return [b"", *[heads[len(key)] + key + b"\r\n" for key in self.keys]]
+        except IndexError:  # a long name is among them
+            return [b"", *[b"$%d\r\n%b\r\n" % (len(key), key) for key in self.keys]]
 
 
 @dataclass(slots=True)
@@ -269,7 +272,6 @@ class Columns:
         batch.columns = {one: [column[i] for i in left] for one, column in batch.columns.items()}
         batch.gone = {}
         batch.keys = [batch.keys[i] for i in left]
-        batch.bulks = [b"", *[batch.bulks[i + 1] for i in left]]
 
     def page(self, batch: Batch) -> Page:
         """Return the batch as a page, without the keys that are gone; count those in the tally."""
@@ -296,11 +298,12 @@ class Columns:
         return [i for i in range(len(batch)) if i not in batch.gone]
 
 
-def pack_fields(batch: Batch, fields: Iterable[Field]) -> bytes:
+def pack_fields(batch: Batch, fields: Collection[Field]) -> bytes:
     """Return the commands that ask for `fields` of all keys of the batch, ready to be sent."""
-    if not batch.keys:
+    if not batch.keys or not fields:
         return b""
-    return b"".join(_HEADS[one].join(batch.bulks) for one in fields)
+    bulks = batch.bulks
+    return b"".join([_HEADS[one].join(bulks) for one in fields])
 
 
 def _head(words: tuple[str, ...]) -> bytes:

@@ -28,6 +28,7 @@ from cachectl.server.resp import (
     pack_names,
     sized,
 )
+from cachectl.tuples import tuples_of
 
 GIANT = 4 * 1024 * 1024
 """Bytes above which a key is copied in pieces: a DUMP of it would hold up everybody else."""
@@ -206,14 +207,14 @@ class Group:
             [NEVER if ttl < 0 else now + ttl for ttl in ttls],
             *(idles, freqs, repeat(_NO_DETAILS)),
         )
-        copies = map(KeyCopy._make, zip(*columns, strict=False))
+        copies = tuples_of(KeyCopy, zip(*columns, strict=False))
         if None in kinds or _GONE in ttls:
             self.copies = [
                 None if kind is None or ttl == _GONE else copy
                 for copy, kind, ttl in zip(copies, kinds, ttls, strict=True)
             ]
         else:
-            self.copies = list(copies)
+            self.copies = list[KeyCopy | None](copies)
 
     def watch_giant(self, *, frequency: bool) -> KeyCopy | None:
         """WATCH the one key of this group and return its copy without the data; None: it is gone.

@@ -12,17 +12,18 @@ import json
 import struct
 import sys
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
 from typing import Any, TypeVar
 
 from cachectl.errors import DamagedError
 from cachectl.model import KeyCopy, PlannedKey
+from cachectl.tuples import tuples_of
 
 _COUNT = struct.Struct("<II")
 _HOWS = ("payload", "pieces", "ttl", "renamed", "members")
 _HOW_NUMBERS = {how: number for number, how in enumerate(_HOWS)}
-T = TypeVar("T")
+T = TypeVar("T", bound=tuple[Any, ...])
 
 
 def pack_planned(records: Sequence[PlannedKey]) -> bytes:
@@ -63,7 +64,7 @@ def unpack_planned(raw: bytes) -> list[PlannedKey]:
     types = frame.names()
     expiries, sizes, idles = frame.column("q"), frame.column("Q"), frame.column("q")
     keys, guards = frame.strings(), frame.strings()
-    return frame.records(PlannedKey._make, keys, types, expiries, sizes, idles, guards)
+    return frame.records(PlannedKey, keys, types, expiries, sizes, idles, guards)
 
 
 def unpack_copies(raw: bytes) -> list[KeyCopy]:
@@ -79,7 +80,7 @@ def unpack_copies(raw: bytes) -> list[KeyCopy]:
         text = "an archive holds a kind of copy that this cachectl does not know"
         raise DamagedError(text) from None
     details = [json.loads(extra) if extra else {} for extra in extras]
-    return frame.records(KeyCopy._make, keys, types, hows, data, expiries, idles, freqs, details)
+    return frame.records(KeyCopy, keys, types, hows, data, expiries, idles, freqs, details)
 
 
 def _details(extra: Any) -> bytes:
@@ -120,7 +121,7 @@ class _Frame:
         """Return the column that `_names` wrote."""
         try:
             listed = json.loads(self._take(self._listed))
-            return [str(listed[number]) for number in self.column("H")]
+            return list(map(list(map(str, listed)).__getitem__, self.column("H")))
         except (ValueError, LookupError, TypeError) as error:
             raise DamagedError("a record is of a type that its frame does not list") from error
 
@@ -138,11 +139,11 @@ class _Frame:
         blob = self._take(ends[-1])
         return [blob[start:end] for start, end in pairwise(ends)]
 
-    def records(self, make: Callable[[Iterable[Any]], T], *columns: Sequence[Any]) -> list[T]:
+    def records(self, kind: type[T], *columns: Sequence[Any]) -> list[T]:
         """Return the records once every column is read."""
         if self._at != len(self._raw):
             raise DamagedError("a frame is longer than its records")
-        return list(map(make, zip(*columns, strict=True)))
+        return tuples_of(kind, zip(*columns, strict=True))
 
     def _take(self, size: int) -> bytes:
         data = self._raw[self._at : self._at + size]

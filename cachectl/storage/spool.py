@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, TypeVar
 
@@ -36,17 +37,22 @@ class Kind(Generic[P]):
     weigh: Callable[[Sequence[P]], int]
 
 
+def _bytes_of(records: Sequence[object], *names: str) -> int:
+    strings = (sum(map(len, map(attrgetter(name), records))) for name in names)
+    return _RECORD_BYTES * len(records) + sum(strings)
+
+
 _PLAN = Kind(
     b"plan",
     pack_planned,
     unpack_planned,
-    lambda records: sum(len(planned.key) + _RECORD_BYTES for planned in records),
+    lambda records: _bytes_of(records, "key"),
 )
 _ARCHIVE = Kind(
     b"archive",
     pack_copies,
     unpack_copies,
-    lambda records: sum(len(copy.key) + len(copy.data) + _RECORD_BYTES for copy in records),
+    lambda records: _bytes_of(records, "key", "data"),
 )
 
 

@@ -7,7 +7,6 @@ A quarter of CACHECTL_BENCH_KEYS keys is removed in each run, and put there agai
 
 from __future__ import annotations
 
-import resource
 import shutil
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import servers
-from benchmarks.harness import KEYS, Runs, bystander, cli_with, ratio, server_cpu
+from benchmarks.harness import KEYS, Runs, bystander, cli_with, peak_bytes, ratio, server_cpu
 from filling import pack
 from servers import TestServer
 
@@ -69,12 +68,15 @@ def _timed(
     return runs
 
 
-def _invalidate(server: TestServer, state: Path, *words: str) -> Callable[[], object]:
+def _command(server: TestServer, state: Path, *words: str) -> tuple[list[str], dict[str, str]]:
     command = [sys.executable, "-m", "cachectl", "-q", "--url", server.url, "invalidate", PATTERN]
     environ = {"XDG_STATE_HOME": str(state), "PATH": "/usr/bin:/bin", "HOME": str(state)}
-    return lambda: subprocess.run(
-        [*command, "--yes", *words], env=environ, check=True, stdout=subprocess.DEVNULL
-    )
+    return [*command, "--yes", *words], environ
+
+
+def _invalidate(server: TestServer, state: Path, *words: str) -> Callable[[], object]:
+    command, environ = _command(server, state, *words)
+    return lambda: subprocess.run(command, env=environ, check=True, stdout=subprocess.DEVNULL)
 
 
 def _pipe(program: Path, port: int, *count: str) -> Callable[[], object]:
@@ -122,8 +124,7 @@ def test_memory_does_not_grow_with_the_number_of_keys(full: TestServer, tmp_path
     peaks = []
     for count in (GONE // 10, GONE):
         _set(full, "product", count)
-        _invalidate(full, tmp_path)()
-        peaks.append(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
+        peaks.append(peak_bytes(*_command(full, tmp_path)) / 1e6)
     print(
         f"\npeak memory for {GONE // 10:,} and {GONE:,} keys: {peaks[0]:.0f} and {peaks[1]:.0f} MB"
     )

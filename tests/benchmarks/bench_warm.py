@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import redis
 import servers
-from benchmarks.harness import KEYS, alternate, bystander, cli_with, ratio
+from benchmarks.harness import KEYS, alternate, bystander, cli_with, peak_bytes, ratio
 from filling import pack
 from servers import TestServer
 
@@ -150,13 +150,6 @@ def test_what_others_feel(server: TestServer, files: Files, tmp_path: Path) -> N
         print(f"{pace}: {latency}")
 
 
-_PEAK = """
-import resource, subprocess, sys
-subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
-"""
-
-
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     """Two million rows take what 200,000 take."""
     peaks = {}
@@ -168,14 +161,7 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
             command = [sys.executable, "-m", "cachectl", "-q", "--url", server.url]
             command += ["warm", "run", str(files.manifest), "--pace", "flat-out"]
             environ = {"XDG_STATE_HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "HOME": "/"}
-            done = subprocess.run(
-                [sys.executable, "-c", _PEAK, *command],
-                env=environ,
-                capture_output=True,
-                text=True,
-                check=True,
-            )
-            peaks[count] = int(done.stdout)
+            peaks[count] = peak_bytes(command, environ)
         files.rows.unlink()
         print(f"\n{count:,} rows: {peaks[count] / 1e6:.0f} MB")
     assert max(peaks.values()) < 150e6

@@ -17,7 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -76,6 +76,23 @@ def server_cpu(server: TestServer) -> float:
     """Return the CPU seconds that the server has used so far."""
     info = server.info("cpu")
     return float(info["used_cpu_sys"]) + float(info["used_cpu_user"])
+
+
+_PEAK = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
+"""
+
+
+def peak_bytes(command: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run a command to its end and return the most memory that it had, in bytes.
+
+    A small process starts it: a program takes over the peak of the one that starts it.
+    """
+    starter = [sys.executable, "-c", _PEAK, *command]
+    done = subprocess.run(starter, env=dict(environ), capture_output=True, text=True, check=True)
+    return int(done.stdout)
 
 
 # --- Other programs -------------------------------------------------------------------------
