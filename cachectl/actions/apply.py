@@ -41,6 +41,8 @@ _TRIES = 6
 _FLIGHTS, _MOST = 50, 16_000
 """Flights in a batch, and keys in one at most: between batches nothing is on its way."""
 _HEALTH_EVERY = 1.0
+_DEARER = 2
+"""How many keys a server scans in the time that it takes to copy one: others wait for a flight."""
 
 Keys = dict[bytes, PlannedKey]
 
@@ -188,7 +190,8 @@ class Applier:
             changing=self._flying,
             look=self._look_options,
         )
-        transit.take(self._lanes.units(small, size, teams=TEAMS))
+        most = min(size, max(1, self.pace.batch // _DEARER))
+        transit.take(self._lanes.units(small, most, teams=TEAMS))
         for (group,) in self._lanes.units(giants, 1):
             self._giant(group)
 
