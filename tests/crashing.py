@@ -77,15 +77,15 @@ class Crasher:
 
 
 def _serve() -> None:
-    import cachectl.actions.run
-    import cachectl.actions.undo
-    import cachectl.actions.warming_job
+    import cachectl.actions.execution.run
+    import cachectl.actions.undoing.undo
+    import cachectl.actions.warming.job
     import cachectl.cli.app
-    import cachectl.cli.invalidate
-    import cachectl.cli.undo
-    import cachectl.cli.warm
+    import cachectl.cli.invalidate.command
+    import cachectl.cli.invalidate.undo
+    import cachectl.cli.warm.command
     import cachectl.config.manifests
-    import cachectl.server.connect
+    import cachectl.server.topology.connect
     import cachectl.sources.files
     import cachectl.views.invalidate
     import cachectl.views.warm  # noqa: F401
@@ -132,7 +132,7 @@ def _child(order: dict[str, Any], counter: int) -> None:
 
 
 def _count(at: int, counter: int) -> None:
-    from cachectl.server.connection import NodeConnection
+    from cachectl.server.wire.connection import NodeConnection
 
     passed = 0
 

@@ -11,8 +11,8 @@ from targets import target_of
 
 from cachectl.config.target import Target
 from cachectl.model import KeyRecord, Page
-from cachectl.server.connect import open_server
-from cachectl.server.scan import Restarted, Scan, ScanOutcome, ScanRequest
+from cachectl.server.scanning.scan import Restarted, Scan, ScanOutcome, ScanRequest
+from cachectl.server.topology.connect import open_server
 
 
 @dataclass(slots=True)

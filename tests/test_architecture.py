@@ -41,7 +41,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         # How a duration is written so that it can be read back.
         "config.durations",
         # The results of `profiles check`, which are what a server says and nothing computed.
-        *("server.check", "server.capabilities"),
+        *("server.rights.check", "server.rights.capabilities"),
     ),
     "analysis": ("policy", "keypatterns", "ranges", "model", "glob"),
     "values": ("policy", "model"),
@@ -58,6 +58,24 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "tuples": (),
     "model": (),
     "errors": (),
+}
+
+# Room → the rooms in it, from the ground up: each may import those before it, and the modules that
+# stand beside them.
+FLOORS: dict[str, tuple[str, ...]] = {
+    "server": (
+        *("wire", "topology", "scanning", "introspection", "rights", "values"),
+        *("transactions", "events"),
+    ),
+    "analysis": (
+        *("naming", "estimates", "keyspace", "selecting", "audits", "traffic", "events"),
+        *("memory", "health", "doctor"),
+    ),
+    "actions": ("planning", "execution", "undoing", "warming"),
+    "cli": (
+        *("shells", "scan", "keys", "stats", "top", "memory", "invalidate", "ttl", "health"),
+        *("policy", "warm"),
+    ),
 }
 
 # The one outside thing that a room, or one module of it, knows. What is not here, nobody imports.
@@ -182,6 +200,26 @@ def test_no_arrow_runs_against_the_map() -> None:
     assert [str(arrow) for arrow in ALL_ARROWS if not allowed(arrow)] == []
 
 
+def upwards(arrow: Arrow) -> bool:
+    """Whether the arrow leads to a higher floor of its own room."""
+    floors = FLOORS.get(arrow.room, ())
+    _, start, *_ = (*arrow.module.split("."), "")
+    _, room, end, *_ = (*arrow.target.split("."), "", "")
+    if room != arrow.room or start not in floors or end not in floors:
+        return False
+    return floors.index(end) > floors.index(start)
+
+
+def test_no_arrow_leads_to_a_higher_floor() -> None:
+    assert [str(arrow) for arrow in ALL_ARROWS if upwards(arrow)] == []
+
+
+def test_every_floor_is_on_the_map() -> None:
+    for room, floors in FLOORS.items():
+        packages = {path.parent.name for path in (PACKAGE / room).glob("*/__init__.py")}
+        assert packages == set(floors), room
+
+
 def test_command_line_imports_only_light_things_at_the_top() -> None:
     """What stands at the top of a command's module is what every tab key pays for."""
     # The terminal's module imports the standard library alone; each command needs one.
@@ -285,6 +323,21 @@ def test_the_map_tells_right_from_wrong(
     found = arrows(path, tmp_path)
     assert found
     assert any(not allowed(arrow) for arrow in found) == runs_against
+
+
+@pytest.mark.parametrize(
+    ("module", "target", "leads_up"),
+    [
+        ("server.wire.resp", "cachectl.server.topology.node", True),
+        ("server.topology.node", "cachectl.server.wire.resp", False),
+        ("server.wire.resp", "cachectl.server.wire.dial", False),
+        ("server.pace", "cachectl.server.events.events", False),
+        ("server.wire.resp", "cachectl.server.pace", False),
+        ("views.events", "cachectl.server.events.events", False),
+    ],
+)
+def test_floors_are_told_apart(module: str, target: str, leads_up: bool) -> None:
+    assert upwards(Arrow(module, target, "", top=True)) == leads_up
 
 
 def test_top_is_what_runs_at_import(tmp_path: Path) -> None:

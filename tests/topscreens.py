@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from cachectl.analysis.clients import Group
-from cachectl.analysis.commandmix import command_mix
-from cachectl.analysis.counters import window
-from cachectl.analysis.keyevents import EventWindow, Kind, NamespaceEvents
-from cachectl.analysis.latency import CommandLatency, Distribution
-from cachectl.analysis.live import Live, Look
-from cachectl.analysis.slowest import SlowShape
-from cachectl.analysis.traffic import Traffic, traffic
+from cachectl.analysis.events.keyevents import EventWindow, Kind, NamespaceEvents
+from cachectl.analysis.health.live import Live, Look
+from cachectl.analysis.traffic.clients import Group
+from cachectl.analysis.traffic.commandmix import command_mix
+from cachectl.analysis.traffic.counters import window
+from cachectl.analysis.traffic.latency import CommandLatency, Distribution
+from cachectl.analysis.traffic.slowest import SlowShape
+from cachectl.analysis.traffic.traffic import Traffic, traffic
 from cachectl.model import Finding, NodeFacts, NodeSample, OwnWork, ServerFacts, Severity
 from cachectl.output.board import Board
 from cachectl.output.board_lines import Size, draw, text_of

@@ -10,9 +10,9 @@ from typing import Any
 
 from targets import target_of
 
-from cachectl.actions.lifetimes import lifetimes_of
-from cachectl.actions.warming import WarmResult
-from cachectl.actions.warming_job import Job, warmings
+from cachectl.actions.warming.job import Job, warmings
+from cachectl.actions.warming.lifetimes import lifetimes_of
+from cachectl.actions.warming.warming import WarmResult
 from cachectl.config.manifest import (
     Entry,
     Manifest,
@@ -22,8 +22,8 @@ from cachectl.config.manifest import (
     Ttl,
     Value,
 )
-from cachectl.server.connect import open_server
 from cachectl.server.pace import Pace
+from cachectl.server.topology.connect import open_server
 from cachectl.sources.interface import RowBatch, RowProblem, SourceError
 from cachectl.storage.runs import RunDirectory
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cachectl.server.gate import Gate, OpenGate
+from cachectl.server.topology.gate import Gate, OpenGate
 
 
 def counted(run_id: str, address: str) -> Gate:

@@ -14,13 +14,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from cachectl.actions.guards import check_target
+from cachectl.actions.planning.guards import check_target
 from cachectl.errors import CachectlError, PermissionDeniedError, RefusedError
-from cachectl.server.connect import NodeConnection
-from cachectl.server.handle import Server
-from cachectl.server.locks import Owner
-from cachectl.server.node import Node
-from cachectl.server.notifications import (
+from cachectl.server.events.notifications import (
     SETTING,
     add_letters,
     may_hide,
@@ -29,7 +25,11 @@ from cachectl.server.notifications import (
     whole_setting,
     write_setting,
 )
-from cachectl.server.resp import ReplyError
+from cachectl.server.topology.connect import NodeConnection
+from cachectl.server.topology.handle import Server
+from cachectl.server.topology.node import Node
+from cachectl.server.transactions.locks import Owner
+from cachectl.server.wire.resp import ReplyError
 from cachectl.storage import borrowed
 from cachectl.storage.borrowed import Note
 

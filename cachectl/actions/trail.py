@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cachectl.errors import CachectlError
-from cachectl.server.connection import ReplyError
-from cachectl.server.handle import Server
+from cachectl.server.topology.handle import Server
+from cachectl.server.wire.connection import ReplyError
 from cachectl.storage.audit import append_audit, audit_line, send_to_syslog
 
 _KEPT = ("id", "server", "environment", "database", "selection", "change", "archives", "keys")

@@ -12,9 +12,9 @@ from typing import Any
 from cachectl import __version__
 from cachectl.config.target import Address
 from cachectl.errors import RefusedError
-from cachectl.server.handle import Server
-from cachectl.server.info import replicas_of
-from cachectl.server.node import Node
+from cachectl.server.topology.handle import Server
+from cachectl.server.topology.node import Node
+from cachectl.server.wire.info import replicas_of
 from cachectl.storage.runs import RunDirectory
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from cachectl.output.progress import Progress
     from cachectl.output.report import Report, RowStream
     from cachectl.policy import Policy
-    from cachectl.server.connect import Server
+    from cachectl.server.topology.connect import Server
 
 
 @dataclass(slots=True)
@@ -95,7 +95,7 @@ class App:
     def server(self) -> Iterator[Server]:
         """Connect to the target, and close it at the end. Raises CannotConnectError."""
         from cachectl.actions.gates import counted
-        from cachectl.server.connect import open_server
+        from cachectl.server.topology.connect import open_server
 
         with self.progress("waiting for the server to load its data", unit="%") as progress:
             server = open_server(

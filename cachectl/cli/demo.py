@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cachectl.config.target import Target
     from cachectl.demo.dataset import Dataset
     from cachectl.demo.embedded import EmbeddedServer
-    from cachectl.server.connection import NodeConnection
+    from cachectl.server.wire.connection import NodeConnection
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -121,7 +121,7 @@ def _fill(app: App, server: EmbeddedServer, size: int, seed: int) -> Dataset:
     """Load the cache, and say how large it is and what is wrong in it."""
     from cachectl.demo.dataset import Dataset
     from cachectl.demo.loading import load
-    from cachectl.server.connection import connect
+    from cachectl.server.wire.connection import connect
 
     began = time.monotonic()
     target = _target(server, "demo")
@@ -143,8 +143,8 @@ def _fill(app: App, server: EmbeddedServer, size: int, seed: int) -> Dataset:
 
 def _forget_at_end(server: EmbeddedServer, connection: NodeConnection) -> None:
     """What cachectl notes down about this server is of no use when it has gone."""
-    from cachectl.server.info import parse_info
-    from cachectl.server.resp import ReplyError
+    from cachectl.server.wire.info import parse_info
+    from cachectl.server.wire.resp import ReplyError
     from cachectl.storage.lookups import files_of
 
     with contextlib.suppress(ReplyError):  # the stand-in has no INFO, nor what is noted by it
@@ -176,7 +176,7 @@ def _traffic(target: Target, dataset: Dataset) -> contextlib.AbstractContextMana
 
 
 def _show_scan(ctx: typer.Context, output: options.OutputFormat | None, once: bool) -> None:
-    from cachectl.cli.scan import scan
+    from cachectl.cli.scan.command import scan
 
     try:
         scan(ctx, output=output)

@@ -123,7 +123,7 @@ def check(
       cachectl --url redis://cache.example.com profiles check -o json | jq .capabilities
     """
     from cachectl.config.locate import resolve
-    from cachectl.server.check import check as check_server
+    from cachectl.server.rights.check import check as check_server
     from cachectl.views.profile_check import check_report
 
     app = context(ctx)

@@ -63,7 +63,7 @@ def format_list() -> str:
 
 def check_table() -> str:
     """Return the table of what `check` can check."""
-    from cachectl.analysis.checks import CHECKS
+    from cachectl.analysis.health.checks import CHECKS
 
     rows = []
     for name, check in CHECKS.items():

@@ -26,14 +26,14 @@ from cachectl.cli.sharing import sharing
 from cachectl.errors import RefusedError, UsageError
 
 if TYPE_CHECKING:
-    from cachectl.analysis.selection import Condition, Selection
+    from cachectl.analysis.selecting.selection import Condition, Selection
     from cachectl.cli.options import PaceOption
     from cachectl.config.target import PaceName
     from cachectl.model import Page, Unavailable
     from cachectl.policy import Policy, Rule
-    from cachectl.server.columns import Field
-    from cachectl.server.handle import Server
-    from cachectl.server.scan_types import ScanRequest
+    from cachectl.server.scanning.columns import Field
+    from cachectl.server.scanning.scan_types import ScanRequest
+    from cachectl.server.topology.handle import Server
 
 _Texts = list[str] | None
 
@@ -92,7 +92,7 @@ def selection(
     ] = None,
 ) -> Selection:
     """Return what these words mean. Raises UsageError."""
-    from cachectl.analysis.selection import Condition, Selection
+    from cachectl.analysis.selecting.selection import Condition, Selection
     from cachectl.config.durations import parse_duration
     from cachectl.config.sizes import parse_size
 
@@ -137,7 +137,7 @@ def _figure(option: str, parse: Callable[[Any], float], written: str | int) -> f
 
 
 def _condition(text: str, *, negated: bool) -> Condition:
-    from cachectl.analysis.selection import ConditionError, parse_condition
+    from cachectl.analysis.selecting.selection import ConditionError, parse_condition
     from cachectl.config.durations import parse_duration
     from cachectl.config.sizes import parse_size
 
@@ -178,7 +178,7 @@ def _narrowed(selection: Selection, declared: Collection[bytes]) -> Selection:
     A template keeps what stands before its first placeholder as the key has it.
     """
     from cachectl import glob
-    from cachectl.analysis.selection import Condition, Selection
+    from cachectl.analysis.selecting.selection import Condition, Selection
 
     named = [c for c in selection.conditions if c.subject == "namespace" and not c.negated]
     matched = [c for c in selection.conditions if c.subject == "match" and not c.negated]
@@ -207,9 +207,9 @@ class Chooser:
         policy: Policy | None = None,
     ) -> None:
         from cachectl import glob
-        from cachectl.analysis.contents import holding
-        from cachectl.analysis.namespaces import TemplateGrouper
-        from cachectl.server.contents import ContentReader
+        from cachectl.analysis.naming.namespaces import TemplateGrouper
+        from cachectl.analysis.selecting.contents import holding
+        from cachectl.server.values.contents import ContentReader
 
         rules = policy.rules if policy else ()
         declared = {os.fsencode(rule.name): _falls_under(policy, rule) for rule in rules}
@@ -239,8 +239,8 @@ class Chooser:
 
     def request(self, fields: Collection[Field]) -> ScanRequest:
         """Return what to scan for: no more than `fields` and what the conditions need."""
-        from cachectl.server.columns import Field
-        from cachectl.server.scan_types import ScanRequest
+        from cachectl.server.scanning.columns import Field
+        from cachectl.server.scanning.scan_types import ScanRequest
 
         return ScanRequest(
             fields=frozenset(fields) | {Field(column) for column in self._asked},

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from cachectl.server.resp import Argument, pack
+from cachectl.server.wire.resp import Argument, pack
 
 KEY = object()
 """Stands where the key goes in a command."""

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from cachectl.demo.entries import Entry, Value, bulk, restored, written
 from cachectl.errors import InternalError
-from cachectl.server.resp import ReplyError, pack
+from cachectl.server.wire.resp import ReplyError, pack
 
 if TYPE_CHECKING:
-    from cachectl.server.connection import NodeConnection
+    from cachectl.server.wire.connection import NodeConnection
 
 _FLIGHT = 128 * 1024
 _PAGE = 1_000

@@ -32,12 +32,12 @@ from cachectl.demo.faults import HOT_KEY, HOT_TTL
 from cachectl.demo.session_layer import RATES, SESSIONS
 from cachectl.demo.shared_layer import HISTORY
 from cachectl.errors import CannotConnectError
-from cachectl.server.connection import connect
-from cachectl.server.resp import Argument
+from cachectl.server.wire.connection import connect
+from cachectl.server.wire.resp import Argument
 
 if TYPE_CHECKING:
     from cachectl.config.target import Target
-    from cachectl.server.connection import NodeConnection
+    from cachectl.server.wire.connection import NodeConnection
 
 READS_A_SECOND = 240
 _TICK = 0.05

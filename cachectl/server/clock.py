@@ -6,8 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from cachectl.server.connection import NodeConnection
-from cachectl.server.resp import ReplyError
+from cachectl.server.wire.connection import NodeConnection
+from cachectl.server.wire.resp import ReplyError
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from cachectl.analysis.checks import CHECKS, kind_of, subject_of
-from cachectl.analysis.counters import decimal
+from cachectl.analysis.health.checks import CHECKS, kind_of, subject_of
+from cachectl.analysis.traffic.counters import decimal
 from cachectl.model import ServerFacts, State, Unavailable, Verdict
 from cachectl.output.report import Column, Kind, Metric, Pairs, Report, Table
 

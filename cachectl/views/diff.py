@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cachectl.analysis.snapshots import Change, KeyspaceDiff, NamespaceChange
+from cachectl.analysis.keyspace.snapshots import Change, KeyspaceDiff, NamespaceChange
 from cachectl.model import Finding, Severity
 from cachectl.output.report import Column, Kind, Pairs, Report, Table
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cachectl.analysis.evictionadvice import Setting
-from cachectl.analysis.evictions import AgeSample, NodePressure
-from cachectl.analysis.keyevents import EventWindow, Kind
-from cachectl.analysis.regret import Regret
+from cachectl.analysis.events.eviction_advice import Setting
+from cachectl.analysis.events.evictions import AgeSample, NodePressure
+from cachectl.analysis.events.keyevents import EventWindow, Kind
+from cachectl.analysis.events.regret import Regret
 from cachectl.model import Estimate, Finding, ServerFacts, Unavailable
 from cachectl.output.report import Audience, Column, Pairs, Report, Table
 from cachectl.output.report import Kind as Cell

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cachectl.actions.changes import QUARANTINE, Outcome, Rename
-from cachectl.actions.flush import FlushResult
-from cachectl.actions.plan import RECENT, Meant
-from cachectl.actions.retiming import Retime
-from cachectl.actions.run import RunResult
-from cachectl.actions.undo import UndoResult
-from cachectl.analysis.summary import NamespaceSummary
+from cachectl.actions.execution.flush import FlushResult
+from cachectl.actions.execution.run import RunResult
+from cachectl.actions.planning.changes import QUARANTINE, Outcome, Rename
+from cachectl.actions.planning.plan import RECENT, Meant
+from cachectl.actions.planning.retiming import Retime
+from cachectl.actions.undoing.undo import UndoResult
+from cachectl.analysis.keyspace.summary import NamespaceSummary
 from cachectl.model import ServerFacts, Unavailable
 from cachectl.output.report import Audience, Block, Column, Kind, Pairs, Report, Table
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cachectl.analysis.memory import NodeMemory, ProcessMemory
-from cachectl.analysis.sampling import SampledNamespace
-from cachectl.analysis.summary import NamespaceSummary
-from cachectl.analysis.valuesizes import SizeBin
+from cachectl.analysis.keyspace.sampling import SampledNamespace
+from cachectl.analysis.keyspace.summary import NamespaceSummary
+from cachectl.analysis.keyspace.valuesizes import SizeBin
+from cachectl.analysis.memory.parts import NodeMemory, ProcessMemory
 from cachectl.model import Estimate, Finding, ServerFacts, Unavailable, value_of
 from cachectl.output.report import Audience, Block, Column, Histogram, Kind, Pairs, Report, Table
 from cachectl.views.scan import without_bar

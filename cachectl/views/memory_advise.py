@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cachectl.analysis.advice import Advice
+from cachectl.analysis.memory.advice import Advice
 from cachectl.model import Finding, ServerFacts, Severity, Unavailable, value_of
 from cachectl.output.report import Audience, Block, Column, Kind, Pairs, Report, Table
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from cachectl.analysis.cold import IDLE_LEVELS, LFU_LEVELS, ColdSpace, ColdSummary
+from cachectl.analysis.keyspace.cold import IDLE_LEVELS, LFU_LEVELS, ColdSpace, ColdSummary
 from cachectl.model import Finding, ServerFacts, Unavailable, value_of
 from cachectl.output.report import Block, Column, Kind, Pairs, Report, Table
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cachectl.analysis.biggest import Biggest, BigKey
-from cachectl.analysis.namespaces import TemplateGrouper
+from cachectl.analysis.keyspace.biggest import Biggest, BigKey
+from cachectl.analysis.naming.namespaces import TemplateGrouper
 from cachectl.model import Finding, ServerFacts, Unavailable
 from cachectl.output.report import Block, Column, Kind, Pairs, Report, Table
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cachectl.analysis.policy_lint import Explained
-from cachectl.analysis.ttl_audit import Audit
+from cachectl.analysis.audits.policy_lint import Explained
+from cachectl.analysis.audits.ttl_audit import Audit
 from cachectl.model import Finding, Severity
 from cachectl.output.report import Column, Kind, Pairs, Report, Table
 from cachectl.policy import Policy, Rule, Tier

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from cachectl.analysis.policy_audit import Kind, PolicyAudit, RuleTally, Violation
-from cachectl.analysis.rule_tally import Example
+from cachectl.analysis.audits.policy_audit import Kind, PolicyAudit, RuleTally, Violation
+from cachectl.analysis.audits.rule_tally import Example
 from cachectl.model import Estimate, Finding, ServerFacts, Severity, Unavailable
 from cachectl.output.report import Block, Column, Pairs, Report, Table
 from cachectl.output.report import Kind as Shown

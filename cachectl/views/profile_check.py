@@ -8,8 +8,8 @@ from cachectl.model import NodeFacts
 from cachectl.output.report import Column, Kind, Pairs, Report, Table
 
 if TYPE_CHECKING:
-    from cachectl.server.capabilities import Capability
-    from cachectl.server.check import CheckResult
+    from cachectl.server.rights.capabilities import Capability
+    from cachectl.server.rights.check import CheckResult
 
 SCHEMA = "cachectl.profile-check/1"
 

@@ -6,7 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cachectl.analysis.summary import Branch, KeyspaceSummary, LargestKey, NamespaceSummary, tree
+from cachectl.analysis.keyspace.summary import (
+    Branch,
+    KeyspaceSummary,
+    LargestKey,
+    NamespaceSummary,
+    tree,
+)
 from cachectl.model import ServerFacts, Unavailable
 from cachectl.output.report import Audience, Block, Column, Indented, Kind, Pairs, Report, Table
 

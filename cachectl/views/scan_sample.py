@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from cachectl.analysis.sampling import SampledNamespace, SampledSummary
+from cachectl.analysis.keyspace.sampling import SampledNamespace, SampledSummary
 from cachectl.model import Estimate, ServerFacts
 from cachectl.output.report import Column, Kind, Pairs, Report, Table
 from cachectl.views.scan import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cachectl.analysis.counters import Event
-from cachectl.analysis.traffic import NodeTraffic, Totals, Traffic
+from cachectl.analysis.traffic.counters import Event
+from cachectl.analysis.traffic.traffic import NodeTraffic, Totals, Traffic
 from cachectl.model import Finding, ServerFacts, Unavailable
 from cachectl.output.report import Audience, Block, Column, Kind, Pairs, Report, Table
 

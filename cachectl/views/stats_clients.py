@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cachectl.analysis.clients import IDLE, Group, NodeClients
+from cachectl.analysis.traffic.clients import IDLE, Group, NodeClients
 from cachectl.model import Finding, ServerFacts, Unavailable
 from cachectl.output.report import Column, Kind, Pairs, Report, Table
 

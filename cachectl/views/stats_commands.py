@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cachectl.analysis.commandmix import CommandMix, CommandRow
-from cachectl.analysis.traffic import Traffic
+from cachectl.analysis.traffic.commandmix import CommandMix, CommandRow
+from cachectl.analysis.traffic.traffic import Traffic
 from cachectl.model import Finding, ServerFacts, Unavailable
 from cachectl.output.report import Column, Kind, Pairs, Report, Table
 from cachectl.views.stats import events, no_kinds

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cachectl.analysis.keyevents import COUNTED, KINDS, EventWindow, Kind, NodeEvents
+from cachectl.analysis.events.keyevents import COUNTED, KINDS, EventWindow, Kind, NodeEvents
 from cachectl.model import Finding, ServerFacts, Unavailable
 from cachectl.output.report import Column, Pairs, Report, Table
 from cachectl.output.report import Kind as Cell

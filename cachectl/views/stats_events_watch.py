@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from cachectl.analysis.keyevents import KINDS, EventWindow, Kind
+from cachectl.analysis.events.keyevents import KINDS, EventWindow, Kind
 from cachectl.output.report import Column
 from cachectl.output.report import Kind as Cell
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cachectl.analysis.hotkeys import HotKey
+from cachectl.analysis.traffic.hotkeys import HotKey
 from cachectl.model import Finding, ServerFacts, Unavailable
 from cachectl.output.report import Column, Kind, Pairs, Report, Table
 from cachectl.views.cut import cut

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cachectl.analysis.latency import CommandLatency, Distribution
+from cachectl.analysis.traffic.latency import CommandLatency, Distribution
 from cachectl.model import Finding, ServerFacts, Unavailable
 from cachectl.output.report import Block, Column, Histogram, Kind, Pairs, Report, Table
 

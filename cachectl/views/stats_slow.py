@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cachectl.analysis.slowest import SlowShape
+from cachectl.analysis.traffic.slowest import SlowShape
 from cachectl.model import Finding, ServerFacts, Unavailable
 from cachectl.output.report import Column, Kind, Pairs, Report, Table
 from cachectl.views.cut import cut

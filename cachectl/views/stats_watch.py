@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from cachectl.analysis.traffic import Traffic
+from cachectl.analysis.traffic.traffic import Traffic
 from cachectl.output.report import Column, Kind
 
 SCHEMA = "cachectl.stats-watch/1"

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from cachectl.analysis.live import Live, Look
-from cachectl.analysis.traffic import Gauges
+from cachectl.analysis.health.live import Live, Look
+from cachectl.analysis.traffic.traffic import Gauges
 from cachectl.model import ServerFacts
 from cachectl.output.board import Board, Figure, Gauge
 from cachectl.output.report import Column, Kind

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cachectl.analysis.keyevents import Kind as EventKind
-from cachectl.analysis.live import Look
+from cachectl.analysis.events.keyevents import Kind as EventKind
+from cachectl.analysis.health.live import Look
 from cachectl.output.board import Panel
 from cachectl.output.report import Column, Kind, Table
 

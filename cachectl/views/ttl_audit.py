@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from cachectl.analysis.ttl_audit import Audit, Kind, RuleTally, Violation
+from cachectl.analysis.audits.ttl_audit import Audit, Kind, RuleTally, Violation
 from cachectl.config.durations import format_duration
 from cachectl.model import NO_TTL, Finding, ServerFacts, Severity, Unavailable
 from cachectl.output.report import Block, Column, Pairs, Report, Table

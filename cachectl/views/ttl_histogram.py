@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cachectl.analysis.rule_figures import Figure
-from cachectl.analysis.ttl_distribution import EDGES, Distribution, Distributions
+from cachectl.analysis.audits.rule_figures import Figure
+from cachectl.analysis.audits.ttl_distribution import EDGES, Distribution, Distributions
 from cachectl.model import Estimate, ServerFacts
 from cachectl.output.report import Column, Histogram, Kind, Pairs, Report, Table
 from cachectl.views.scan import ScanFacts, of_the_pass

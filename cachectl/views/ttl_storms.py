@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
-from cachectl.analysis.storms import ALPHA, Forecast, Storm
+from cachectl.analysis.audits.storms import ALPHA, Forecast, Storm
 from cachectl.config.durations import format_duration
 from cachectl.model import Estimate, Finding, ServerFacts, Severity
 from cachectl.output.report import Block, Column, Histogram, Kind, Pairs, Report, Table

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from cachectl.actions.warming import SourceResult, WarmResult
-from cachectl.actions.warming_estimate import EntryEstimate, WarmEstimate
-from cachectl.actions.warming_journal import Counts
+from cachectl.actions.warming.estimate import EntryEstimate, WarmEstimate
+from cachectl.actions.warming.journal import Counts
+from cachectl.actions.warming.warming import SourceResult, WarmResult
 from cachectl.model import Estimate, ServerFacts, State, Verdict
 from cachectl.output.report import Block, Column, Kind, Pairs, Report, Table
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cachectl.output.report import Column, Kind, Pairs, Report, Table
 
 if TYPE_CHECKING:
-    from cachectl.actions.manifest_check import CheckedEntry, CheckedSource, ManifestCheck
+    from cachectl.actions.warming.manifest_check import CheckedEntry, CheckedSource, ManifestCheck
 
 SCHEMA = "cachectl.warm-check/1"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from math import isinf
 from typing import Any
 
-from cachectl.actions.warming_refresh import Pass
+from cachectl.actions.warming.refresh import Pass
 from cachectl.model import ServerFacts
 from cachectl.output.report import Column, Kind, Report
 

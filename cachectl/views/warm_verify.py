@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from cachectl.actions.examining import Fault
-from cachectl.actions.verify_result import FAULTS, Checked, VerifyResult, quantiles
+from cachectl.actions.warming.examining import Fault
+from cachectl.actions.warming.verify_result import FAULTS, Checked, VerifyResult, quantiles
 from cachectl.model import Finding, ServerFacts, Severity, State, Verdict
 from cachectl.output.report import Audience, Block, Column, Kind, Pairs, Report, Table
 

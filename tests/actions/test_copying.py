@@ -11,7 +11,7 @@ from rows import entry, read, rendered
 from servers import TestServer
 from topologies import TestCluster
 
-from cachectl.actions.copying import CopyReader
+from cachectl.actions.warming.copying import CopyReader
 from cachectl.config.manifest import Allowed, Ttl, Value
 from cachectl.config.manifests import load_manifest
 from cachectl.errors import RefusedError

@@ -13,7 +13,8 @@ import keyspace
 import pytest
 from crashing import KILLED, Crasher, points_of
 
-from cachectl.server.lanes import LANES, WATCHED
+from cachectl.server.topology.lanes import LANES
+from cachectl.server.transactions.units import WATCHED
 
 MODES = {
     "unlink": ("invalidate",),

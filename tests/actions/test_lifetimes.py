@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from warmable import entry, manifest
 
-from cachectl.actions.lifetimes import Lifetimes, lifetimes_of, place
+from cachectl.actions.warming.lifetimes import Lifetimes, lifetimes_of, place
 from cachectl.config.manifest import Ttl
 from cachectl.errors import ConfigError
 from cachectl.model import NEVER

@@ -16,8 +16,8 @@ from topologies import TestCluster
 
 from cachectl.actions.notifying import Notifications, recover, states
 from cachectl.errors import PermissionDeniedError, RefusedError
-from cachectl.server.connect import open_server
-from cachectl.server.notifications import SETTING
+from cachectl.server.events.notifications import SETTING
+from cachectl.server.topology.connect import open_server
 from cachectl.storage import borrowed
 
 # What CONFIG GET says of each is not what holds: it leaves n, o and c out beside A.

@@ -8,16 +8,16 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from cachectl.actions.changes import TTL_SLACK
-from cachectl.actions.putback import PutBack
-from cachectl.actions.registry import change_from_json, change_of, change_to_json
-from cachectl.actions.retiming import Bounds, Retime
+from cachectl.actions.planning.changes import TTL_SLACK
+from cachectl.actions.planning.registry import change_from_json, change_of, change_to_json
+from cachectl.actions.planning.retiming import Bounds, Retime
+from cachectl.actions.undoing.putback import PutBack
 from cachectl.config.target import Address, Target
 from cachectl.model import NEVER, KeyCopy
 from cachectl.policy import Policy, Rule, TtlRule
-from cachectl.server.connect import open_server
-from cachectl.server.lanes import Lanes
-from cachectl.server.logical import Abilities
+from cachectl.server.topology.connect import open_server
+from cachectl.server.topology.lanes import Lanes
+from cachectl.server.values.logical import Abilities
 
 NOW = 1_800_000_000_000
 MINUTE, HOUR = 60_000, 3_600_000

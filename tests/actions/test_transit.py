@@ -10,9 +10,10 @@ from programs import cachectl
 from redis.exceptions import RedisError
 
 from cachectl.config.target import Address, Target
-from cachectl.server.connect import open_server
-from cachectl.server.lanes import LANES, TEAMS, WATCHED, Lanes
-from cachectl.server.transaction import Wanted
+from cachectl.server.topology.connect import open_server
+from cachectl.server.topology.lanes import LANES, TEAMS, Lanes
+from cachectl.server.transactions.transaction import Wanted
+from cachectl.server.transactions.units import WATCHED, units
 
 UNIT = LANES * WATCHED
 MANY = 4 * UNIT + 100
@@ -96,7 +97,7 @@ def test_a_payload_tells_the_type_as_the_server_does(server):
     types = {key: client.type(key).decode() for key in client.scan_iter()}
     target = Target("here", addresses=(Address(server.host, server.port),))
     with open_server(target) as opened, Lanes(opened) as lanes:
-        for unit in lanes.units([Wanted(key) for key in types], UNIT, teams=TEAMS):
+        for unit in units(lanes, [Wanted(key) for key in types], UNIT, teams=TEAMS):
             for group in unit:
                 group.send_look(values=True, frequency=False)
                 group.receive_look(values=True, frequency=False)
@@ -111,7 +112,7 @@ def test_units_that_are_under_way_together_share_no_lane(any_server):
     keys = [Wanted(b"k:%d" % i) for i in range(3 * UNIT)]
     with open_server(target) as opened, Lanes(opened) as lanes:
         first, second, third = (
-            [id(group.lane) for group in unit] for unit in lanes.units(keys, UNIT, teams=TEAMS)
+            [id(group.lane) for group in unit] for unit in units(lanes, keys, UNIT, teams=TEAMS)
         )
         assert len({*first, *second}) == 2 * LANES
         assert third == first

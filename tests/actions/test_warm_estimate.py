@@ -8,13 +8,13 @@ import pytest
 from targets import target_of
 from warmable import Listed, Warmer, entry, ids, manifest
 
-from cachectl.actions.headroom import Room, rooms
-from cachectl.actions.warming_estimate import EntryEstimate, WarmEstimate, estimate, total_growth
+from cachectl.actions.warming.estimate import EntryEstimate, WarmEstimate, estimate, total_growth
+from cachectl.actions.warming.headroom import Room, rooms
 from cachectl.config.manifest import Existing, Value
 from cachectl.errors import RefusedError
 from cachectl.model import Estimate
-from cachectl.server.connect import open_server
 from cachectl.server.pace import Pace
+from cachectl.server.topology.connect import open_server
 from cachectl.sources.interface import SourceError
 
 

@@ -12,12 +12,12 @@ import pytest
 from targets import target_of
 from warmable import Listed, Warmer, entry, ids, manifest
 
-from cachectl.actions.lifetimes import lifetimes_of
-from cachectl.actions.warming_refresh import Pass, Refresher, early
+from cachectl.actions.warming.lifetimes import lifetimes_of
+from cachectl.actions.warming.refresh import Pass, Refresher, early
 from cachectl.config.manifest import Tag, Ttl, Value
 from cachectl.errors import PartialError
-from cachectl.server.connect import open_server
 from cachectl.server.pace import Pace
+from cachectl.server.topology.connect import open_server
 from cachectl.sources.interface import SourceError
 
 LISTS = {"type": "list", "value": Value("elements", elements=("a{id}", "b"))}

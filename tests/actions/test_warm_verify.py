@@ -10,14 +10,14 @@ import pytest
 from targets import target_of
 from warmable import Listed, Warmer, entry, ids, manifest
 
-from cachectl.actions.batch import parts
-from cachectl.actions.examining import Fault
-from cachectl.actions.lifetimes import lifetimes_of
-from cachectl.actions.verify_result import quantiles, share_of
-from cachectl.actions.warming_verify import Verification
+from cachectl.actions.warming.batch import parts
+from cachectl.actions.warming.examining import Fault
+from cachectl.actions.warming.lifetimes import lifetimes_of
+from cachectl.actions.warming.verify import Verification
+from cachectl.actions.warming.verify_result import quantiles, share_of
 from cachectl.config.manifest import Pending, Tag, Ttl, Value
-from cachectl.server.connect import open_server
 from cachectl.server.pace import Pace
+from cachectl.server.topology.connect import open_server
 from cachectl.sources.interface import SourceError
 
 

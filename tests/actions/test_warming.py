@@ -11,11 +11,11 @@ import pytest
 from proxies import error
 from warmable import Listed, Warmer, entry, ids, manifest
 
-from cachectl.actions.warming_job import held, unfinished
+from cachectl.actions.warming.job import held, unfinished
 from cachectl.config.manifest import Existing, Tag, Ttl, Value
 from cachectl.errors import ConfigError, LockedError
 from cachectl.policy import Policy, Rule, TtlRule
-from cachectl.server.connect import open_server
+from cachectl.server.topology.connect import open_server
 from cachectl.sources.interface import SourceError
 
 
@@ -187,7 +187,7 @@ LISTS = {"type": "list", "value": Value("elements", elements=("a{id}", "b"))}
 
 def test_time_that_is_over_stops_an_endless_source_and_it_goes_on(valkey, warm, monkeypatch):
     clock = SimpleNamespace(ahead=0.0, monotonic=lambda: time.monotonic() + clock.ahead)
-    monkeypatch.setattr("cachectl.actions.warming.time", clock)
+    monkeypatch.setattr("cachectl.actions.warming.warming.time", clock)
 
     def time_flies(row):
         clock.ahead = 1000.0 if row > 2000 else 0.0

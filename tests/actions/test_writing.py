@@ -7,13 +7,13 @@ import time
 import pytest
 from targets import target_of
 
-from cachectl.actions.batch import Batch
-from cachectl.actions.writing import Writer
+from cachectl.actions.warming.batch import Batch
+from cachectl.actions.warming.writing import Writer
 from cachectl.config.manifest import Existing
 from cachectl.errors import PartialError
 from cachectl.model import NEVER, LogicalValue
-from cachectl.server.connect import open_server
 from cachectl.server.pace import Pace
+from cachectl.server.topology.connect import open_server
 from cachectl.sources.rendered import TagMember
 
 IN_AN_HOUR = 3_600_000
@@ -296,7 +296,7 @@ def test_a_restarted_server_is_doubted(start_server, write):
 
 
 def test_a_server_that_is_gone_stops_the_writing(start_server, write, monkeypatch):
-    monkeypatch.setattr("cachectl.actions.recovery.PATIENCE", 0.3)
+    monkeypatch.setattr("cachectl.actions.execution.recovery.PATIENCE", 0.3)
     server = start_server("valkey-9.1")
     target = target_of(server)
     with open_server(target) as opened:
@@ -367,7 +367,7 @@ def test_a_slot_that_has_moved_is_found(cluster, write):
 
 
 def test_a_node_that_is_lost_does_not_stop_the_others(start_cluster, monkeypatch):
-    monkeypatch.setattr("cachectl.actions.recovery.PATIENCE", 0.5)
+    monkeypatch.setattr("cachectl.actions.execution.recovery.PATIENCE", 0.5)
     cluster = start_cluster("valkey-9.1")
     cluster.primaries[0].run("CONFIG", "SET", "cluster-require-full-coverage", "no")
     for node in cluster.primaries:

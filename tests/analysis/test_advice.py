@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 
-from cachectl.analysis.advice import Advice, Drawn, Savings, thinned, worth_giving
-from cachectl.analysis.advice_keys import ttl_advice, unread_advice
-from cachectl.analysis.intervals import Stratum
-from cachectl.analysis.memory_settings import process_advice, settings_findings
+from cachectl.analysis.estimates.intervals import Stratum
+from cachectl.analysis.memory.advice import Advice, Drawn, Savings, thinned, worth_giving
+from cachectl.analysis.memory.key_advice import ttl_advice, unread_advice
+from cachectl.analysis.memory.settings import process_advice, settings_findings
 from cachectl.model import Estimate, MemorySample, Page, Severity, value_of
 
 GIB = 2**30

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachectl.analysis.biggest import BiggestKeys, BigKey
-from cachectl.analysis.giants import GIANT_BYTES, GIANT_ELEMENTS, giant_findings
-from cachectl.analysis.namespaces import index_by
+from cachectl.analysis.keyspace.biggest import BiggestKeys, BigKey
+from cachectl.analysis.memory.giants import GIANT_BYTES, GIANT_ELEMENTS, giant_findings
+from cachectl.analysis.naming.namespaces import index_by
 from cachectl.model import Page
 
 KEYS = st.dictionaries(

@@ -6,9 +6,16 @@ from typing import Any
 
 import pytest
 
-from cachectl.analysis.checks import Limits, Measurement, judge, judged, limits_for, problem_of
-from cachectl.analysis.counters import window
-from cachectl.analysis.gauging import (
+from cachectl.analysis.estimates.intervals import Stratum
+from cachectl.analysis.health.checks import (
+    Limits,
+    Measurement,
+    judge,
+    judged,
+    limits_for,
+    problem_of,
+)
+from cachectl.analysis.health.gauging import (
     has_replication,
     of_latency,
     of_persistence,
@@ -17,9 +24,9 @@ from cachectl.analysis.gauging import (
     persists,
     share_of_keys,
 )
-from cachectl.analysis.intervals import Stratum
-from cachectl.analysis.latency import distribution
-from cachectl.analysis.traffic import Traffic, traffic
+from cachectl.analysis.traffic.counters import window
+from cachectl.analysis.traffic.latency import distribution
+from cachectl.analysis.traffic.traffic import Traffic, traffic
 from cachectl.model import NodeSample, Page, State, Unavailable
 from cachectl.ranges import parse_range
 

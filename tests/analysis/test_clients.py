@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from cachectl.analysis.clients import GROUPINGS, NodeClients, findings, grouped
-from cachectl.server.clients import Client, client_of
+from cachectl.analysis.traffic.clients import GROUPINGS, NodeClients, findings, grouped
+from cachectl.server.introspection.clients import Client, client_of
 
 
 def client(number: int, **fields: Any) -> Client:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachectl.analysis.cold import (
+from cachectl.analysis.estimates.intervals import Stratum
+from cachectl.analysis.keyspace.cold import (
     IDLE_LEVELS,
     LFU_LEVELS,
     ColdKeys,
@@ -19,7 +20,6 @@ from cachectl.analysis.cold import (
     cold_findings,
     cold_of_sample,
 )
-from cachectl.analysis.intervals import Stratum
 from cachectl.model import Estimate, Page
 
 DAY = 86_400

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachectl.analysis.commandshape import shape_of
+from cachectl.analysis.naming.commandshape import shape_of
 
 SECRET = b"hunter2"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cachectl.analysis.contents import holding
-from cachectl.analysis.selection import parse_condition
+from cachectl.analysis.selecting.contents import holding
+from cachectl.analysis.selecting.selection import parse_condition
 from cachectl.model import Page
 
 KEYS = [b"done", b"open", b"other", b"text", b"gone"]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachectl.analysis.counters import (
+from cachectl.analysis.traffic.counters import (
     FIELDS,
     CommandCount,
     Event,

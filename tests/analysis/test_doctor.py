@@ -14,7 +14,7 @@ from cachectl.analysis.doctor.facts import SETTINGS, Facts, Group, NodeState, Pa
 from cachectl.analysis.doctor.keydesign import glob_of
 from cachectl.analysis.doctor.names import Names, names_of, tag_of
 from cachectl.analysis.doctor.vulnerabilities import KNOWN, known, mended, parsed
-from cachectl.analysis.intervals import Stratum
+from cachectl.analysis.estimates.intervals import Stratum
 from cachectl.model import Finding, Page, Severity, State, Suppression, Unavailable, UserRights
 
 TODAY = date(2026, 6, 1)

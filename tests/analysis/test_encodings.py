@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from servers import TestServer
 
-from cachectl.analysis import encodings
-from cachectl.analysis.advice import Drawn
-from cachectl.analysis.advice_keys import shorter
-from cachectl.analysis.intervals import Stratum
-from cachectl.analysis.keycosts import KeyCosts, score_text
+from cachectl.analysis.estimates.intervals import Stratum
+from cachectl.analysis.memory import encodings
+from cachectl.analysis.memory.advice import Drawn
+from cachectl.analysis.memory.key_advice import shorter
+from cachectl.analysis.memory.keycosts import KeyCosts, score_text
 from cachectl.model import LogicalValue, Page
 
 

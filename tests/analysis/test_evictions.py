@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachectl.analysis.evictionadvice import findings, is_coarse, settings_to_look_at
-from cachectl.analysis.evictions import (
+from cachectl.analysis.estimates.intervals import Stratum
+from cachectl.analysis.events.eviction_advice import findings, is_coarse, settings_to_look_at
+from cachectl.analysis.events.evictions import (
     AgeSample,
     MemoryReading,
     NodePressure,
@@ -18,8 +19,7 @@ from cachectl.analysis.evictions import (
     growth,
     node_pressure,
 )
-from cachectl.analysis.intervals import Stratum
-from cachectl.analysis.regret import Regret, RegretTracker
+from cachectl.analysis.events.regret import Regret, RegretTracker
 from cachectl.model import Estimate, Page, Severity
 
 MB = 1 << 20

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachectl.analysis.hotkeys import (
+from cachectl.analysis.traffic.hotkeys import (
     FEWEST_BURSTS,
     MOST_CPU,
     HotKey,
@@ -21,8 +21,8 @@ from cachectl.analysis.hotkeys import (
     ratio_of,
 )
 from cachectl.model import Estimate, Page
-from cachectl.server.hotkeys import CountedKey, KeyRanking
-from cachectl.server.monitor import MonitoredBurst
+from cachectl.server.introspection.hotkeys import CountedKey, KeyRanking
+from cachectl.server.introspection.monitor import MonitoredBurst
 
 
 def morris(accesses: int, factor: int, rng: random.Random) -> int:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachectl.analysis import jsonpath
+from cachectl.analysis.selecting import jsonpath
 
 DOCUMENT = {"state": "done", "items": [{"id": 7}, {"id": None}], "a b": {"": 1}, "n": {"x.y": True}}
 

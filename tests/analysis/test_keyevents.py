@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachectl.analysis.counters import NodeWindow
-from cachectl.analysis.eventcost import EventCost, event_cost
-from cachectl.analysis.eventfindings import findings
-from cachectl.analysis.keyevents import (
+from cachectl.analysis.events.cost import EventCost, event_cost
+from cachectl.analysis.events.findings import findings
+from cachectl.analysis.events.keyevents import (
     KIND_OF,
     KINDS,
     LETTER_OF,
@@ -23,8 +22,9 @@ from cachectl.analysis.keyevents import (
     letters_of,
     names_of,
 )
-from cachectl.analysis.shapes import TemplateIndex
-from cachectl.analysis.traffic import traffic
+from cachectl.analysis.naming.shapes import TemplateIndex
+from cachectl.analysis.traffic.counters import NodeWindow
+from cachectl.analysis.traffic.traffic import traffic
 from cachectl.model import EventBatch, EventGap, EventMark
 
 ALL = frozenset(KINDS)

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cachectl.analysis.histogram import RELATIVE_ERROR
-from cachectl.analysis.keyspace import KeyspaceAccumulator, summarise
-from cachectl.analysis.shapes import TemplateIndex
-from cachectl.analysis.summary import Branch, KeyspaceSummary, NamespaceSummary, tree
+from cachectl.analysis.keyspace.histogram import RELATIVE_ERROR
+from cachectl.analysis.keyspace.keyspace import KeyspaceAccumulator, summarise
+from cachectl.analysis.keyspace.summary import Branch, KeyspaceSummary, NamespaceSummary, tree
+from cachectl.analysis.naming.shapes import TemplateIndex
 from cachectl.model import KeyRecord, Page
 
 MINUTE, HOUR = 60_000, 3_600_000

@@ -8,7 +8,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachectl.analysis.latency import bins, command_latency, distribution, without_delays
+from cachectl.analysis.traffic.latency import bins, command_latency, distribution, without_delays
 
 
 def test_nearest_rank() -> None:

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 from topscreens import NOW, look, sample
 
-from cachectl.analysis.counters import Event, window
-from cachectl.analysis.keyevents import MOST_EVENTS, Kind, bearable
-from cachectl.analysis.live import LATELY, REMEMBERED, Live
-from cachectl.analysis.traffic import traffic
+from cachectl.analysis.events.keyevents import MOST_EVENTS, Kind, bearable
+from cachectl.analysis.health.live import LATELY, REMEMBERED, Live
+from cachectl.analysis.traffic.counters import Event, window
+from cachectl.analysis.traffic.traffic import traffic
 
 
 def test_trends_are_bounded_and_show_gaps() -> None:

@@ -7,11 +7,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachectl.analysis.memory import all_memory, node_memory
-from cachectl.analysis.pressure import Pressure, findings
-from cachectl.analysis.valuesizes import MemorySizes, from_keysizes
+from cachectl.analysis.keyspace.valuesizes import MemorySizes, from_keysizes
+from cachectl.analysis.memory.parts import all_memory, node_memory
+from cachectl.analysis.traffic.pressure import Pressure, findings
 from cachectl.model import MemorySample, Page
-from cachectl.server.memory import read_stats
+from cachectl.server.introspection.memory import read_stats
 
 SIZES = st.integers(0, 2**40)
 

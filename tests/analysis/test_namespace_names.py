@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from cachectl.analysis.keyspace import KeyspaceAccumulator
-from cachectl.analysis.namespace_names import names
-from cachectl.analysis.templates import template
+from cachectl.analysis.keyspace.keyspace import KeyspaceAccumulator
+from cachectl.analysis.naming.namespace_names import names
+from cachectl.analysis.naming.templates import template
 from cachectl.model import Page
 
 

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cachectl.analysis.groups import GroupIndex
-from cachectl.analysis.keyspace import KeyspaceAccumulator, summarise
-from cachectl.analysis.labeltree import fold_classes, folded_name
-from cachectl.analysis.namespaces import PrefixGrouper, index_by, index_of
-from cachectl.analysis.shapes import TemplateIndex
-from cachectl.analysis.templates import labels, template
+from cachectl.analysis.keyspace.keyspace import KeyspaceAccumulator, summarise
+from cachectl.analysis.naming.groups import GroupIndex
+from cachectl.analysis.naming.labeltree import fold_classes, folded_name
+from cachectl.analysis.naming.namespaces import PrefixGrouper, index_by, index_of
+from cachectl.analysis.naming.shapes import TemplateIndex
+from cachectl.analysis.naming.templates import labels, template
 from cachectl.model import Page
 
 NODE = "127.0.0.1:6379"

@@ -8,12 +8,12 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cachectl.analysis.groups import DEFAULT_LIMIT
-from cachectl.analysis.intervals import Stratum
-from cachectl.analysis.judged_values import Judged, values_of
-from cachectl.analysis.policy_audit import PolicyAudit, PolicyAuditor
-from cachectl.analysis.shapes import TemplateIndex
-from cachectl.analysis.value_sample import ValueKey
+from cachectl.analysis.audits.judged_values import Judged, values_of
+from cachectl.analysis.audits.policy_audit import PolicyAudit, PolicyAuditor
+from cachectl.analysis.estimates.intervals import Stratum
+from cachectl.analysis.estimates.value_sample import ValueKey
+from cachectl.analysis.naming.groups import DEFAULT_LIMIT
+from cachectl.analysis.naming.shapes import TemplateIndex
 from cachectl.model import Estimate, Page
 from cachectl.policy import NamingRule, Policy, Rule, ValueRule
 

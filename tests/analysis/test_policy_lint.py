@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachectl.analysis.policy_lint import explain, lint, unused
-from cachectl.analysis.templates import template
-from cachectl.analysis.witnesses import MOST, witnesses
+from cachectl.analysis.audits.policy_lint import explain, lint, unused
+from cachectl.analysis.naming.templates import template
+from cachectl.analysis.naming.witnesses import MOST, witnesses
 from cachectl.keypatterns import KINDS, PatternError, compiled, pattern_of
 from cachectl.policy import NamingRule, Policy, Rule, TtlRule, allowed_bytes
 

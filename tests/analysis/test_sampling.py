@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from cachectl.analysis import sizes
-from cachectl.analysis.intervals import Stratum
-from cachectl.analysis.sampling import SampledNamespace, SampledSummary, summarise_sample
+from cachectl.analysis.estimates import sizes
+from cachectl.analysis.estimates.intervals import Stratum
+from cachectl.analysis.keyspace.sampling import SampledNamespace, SampledSummary, summarise_sample
 from cachectl.model import Estimate, Page
 
 REPEATS = 300

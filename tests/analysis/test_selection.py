@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachectl.analysis.selection import ConditionError, Selection, parse_condition
+from cachectl.analysis.selecting.selection import ConditionError, Selection, parse_condition
 from cachectl.model import Page
 
 PAGE = Page(

@@ -7,8 +7,8 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cachectl.analysis.keyspace import summarise
-from cachectl.analysis.snapshots import Change, diff, diff_pages
+from cachectl.analysis.keyspace.keyspace import summarise
+from cachectl.analysis.keyspace.snapshots import Change, diff, diff_pages
 from cachectl.model import Page
 
 

@@ -8,8 +8,7 @@ from math import comb, exp, sqrt
 
 import pytest
 
-from cachectl.analysis.intervals import Stratum, wilson
-from cachectl.analysis.storms import (
+from cachectl.analysis.audits.storms import (
     ALPHA,
     ExpiryTimes,
     all_waves,
@@ -17,7 +16,8 @@ from cachectl.analysis.storms import (
     peak,
     width_for,
 )
-from cachectl.analysis.waves import BLIND, binomial_tail, waves
+from cachectl.analysis.audits.waves import BLIND, binomial_tail, waves
+from cachectl.analysis.estimates.intervals import Stratum, wilson
 from cachectl.model import Estimate, Page
 
 NOW = 1_790_000_000_000

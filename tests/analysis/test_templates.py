@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cachectl.analysis.templates import MAX_SEGMENTS, labels, segments, template
+from cachectl.analysis.naming.templates import MAX_SEGMENTS, labels, segments, template
 
 UUID = b"550e8400-e29b-41d4-a716-446655440000"
 DIGEST = b"9f8a7b6c5d4e3f2a1b0c9d8e7f6a5b4c"

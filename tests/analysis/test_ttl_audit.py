@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from cachectl.analysis.intervals import Stratum
-from cachectl.analysis.rule_tally import Short
-from cachectl.analysis.ttl_audit import Audit, Kind, TtlAudit, audit_sample
+from cachectl.analysis.audits.rule_tally import Short
+from cachectl.analysis.audits.ttl_audit import Audit, Kind, TtlAudit, audit_sample
+from cachectl.analysis.estimates.intervals import Stratum
 from cachectl.model import Estimate, Page
 from cachectl.policy import Policy, Rule, TtlRule
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from cachectl.analysis.value_sample import ValueSample
+from cachectl.analysis.estimates.value_sample import ValueSample
 from cachectl.model import Page
 
 

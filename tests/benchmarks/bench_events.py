@@ -21,7 +21,7 @@ from programs import cachectl_started
 from servers import TestServer
 from topologies import wait_until
 
-from cachectl.server.resp import pack
+from cachectl.server.wire.resp import pack
 
 pytestmark = pytest.mark.benchmark
 

@@ -20,9 +20,9 @@ from filling import fill
 from servers import TestServer
 
 from cachectl.config.target import Address, PaceName, Target
-from cachectl.server.connect import open_server
-from cachectl.server.sample import sample
-from cachectl.server.scan import ALL, Field, Scan, ScanRequest
+from cachectl.server.scanning.sample import sample
+from cachectl.server.scanning.scan import ALL, Field, Scan, ScanRequest
+from cachectl.server.topology.connect import open_server
 
 pytestmark = pytest.mark.benchmark
 

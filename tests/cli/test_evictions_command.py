@@ -14,7 +14,7 @@ from programs import Running, cachectl, cachectl_started
 from servers import TestServer
 from topologies import TestCluster
 
-from cachectl.server.notifications import SETTING
+from cachectl.server.events.notifications import SETTING
 
 FORMATS = ["table", "csv", "prometheus"]
 

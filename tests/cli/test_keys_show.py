@@ -22,14 +22,14 @@ from servers import TestServer
 from targets import target_of
 from topologies import TestCluster
 
-from cachectl.analysis.namespaces import TemplateGrouper
+from cachectl.analysis.naming.namespaces import TemplateGrouper
 from cachectl.cli.selectors import name_of
 from cachectl.errors import UsageError
 from cachectl.output.document import document
 from cachectl.output.escape import escape
 from cachectl.output.formats.machines import dumps
-from cachectl.server.connect import open_server
-from cachectl.server.details import key_details
+from cachectl.server.topology.connect import open_server
+from cachectl.server.values.details import key_details
 from cachectl.views.key import show_report
 
 NO_TOUCH = ("redis-8.2", "valkey-8.1", "valkey-9.1")

@@ -13,13 +13,13 @@ from servers import TestServer
 from targets import target_of
 from test_schemas import check
 
-from cachectl.analysis.cold import IDLE_LEVELS, cold_of_sample
-from cachectl.analysis.intervals import Stratum
+from cachectl.analysis.estimates.intervals import Stratum
+from cachectl.analysis.keyspace.cold import IDLE_LEVELS, cold_of_sample
 from cachectl.model import Estimate
-from cachectl.server.columns import Field
-from cachectl.server.connect import open_server
-from cachectl.server.sample import sample
-from cachectl.server.scan import ScanRequest
+from cachectl.server.scanning.columns import Field
+from cachectl.server.scanning.sample import sample
+from cachectl.server.scanning.scan import ScanRequest
+from cachectl.server.topology.connect import open_server
 
 DAY = 86_400
 # Idle seconds, far from the borders of levels: → share of the keys, by namespace.

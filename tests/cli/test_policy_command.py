@@ -13,7 +13,7 @@ from filling import fill
 from programs import Outcome, cachectl
 from servers import TestServer
 
-from cachectl.analysis.policy_lint import lint
+from cachectl.analysis.audits.policy_lint import lint
 from cachectl.config.policies import load_policy, policy_schema
 from cachectl.config.policy_template import EXAMPLES, example_names
 from cachectl.values.judging import judge_of

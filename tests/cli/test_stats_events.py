@@ -15,7 +15,7 @@ from programs import Running, cachectl, cachectl_started, cachectl_tty
 from servers import TestServer
 from topologies import TestCluster, wait_until
 
-from cachectl.server.notifications import SETTING
+from cachectl.server.events.notifications import SETTING
 
 SOAK_SECONDS = float(os.environ.get("CACHECTL_SOAK_SECONDS", "1800"))
 

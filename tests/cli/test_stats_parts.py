@@ -18,7 +18,7 @@ from servers import TestServer
 from topologies import TestCluster, wait_until
 
 from cachectl.analysis import clients as clients_analysis
-from cachectl.cli.stats import ClientsBy, CommandSort
+from cachectl.cli.stats.command import ClientsBy, CommandSort
 
 
 def document(server: TestServer, *words: str, code: int = 0) -> Any:
@@ -75,7 +75,7 @@ def test_commands_over_a_window(valkey: TestServer) -> None:
 
 
 def test_sorts_are_those_of_the_analysis() -> None:
-    from cachectl.analysis.commandmix import SORTS
+    from cachectl.analysis.traffic.commandmix import SORTS
 
     assert tuple(CommandSort) == SORTS
     assert tuple(ClientsBy) == clients_analysis.GROUPINGS

@@ -8,7 +8,7 @@ import keyspace
 import pytest
 from programs import cachectl
 
-from cachectl.cli.ttl_changes import retiming
+from cachectl.cli.ttl.changes import retiming
 from cachectl.errors import UsageError
 from cachectl.model import NEVER
 

@@ -15,7 +15,7 @@ from servers import TestServer
 from cachectl.config.locate import resolve
 from cachectl.config.target import Target
 from cachectl.errors import AuthenticationError, RefusedError
-from cachectl.server.connect import open_server
+from cachectl.server.topology.connect import open_server
 
 PASSWORDS = ("pläin", "#@/:%?&[] '\"\\", "%41%", "пароль 密码", " spaced ", "a" * 500)
 

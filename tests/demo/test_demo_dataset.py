@@ -18,7 +18,7 @@ from cachectl.demo.dataset import DEFAULT_KEYS, LEAST_KEYS, MOST_KEYS, Dataset, 
 from cachectl.demo.faults import GIANT_KEY, HOT_KEY, HOT_TTL, STORM_AFTER, Planted
 from cachectl.demo.loading import load
 from cachectl.errors import InternalError
-from cachectl.server.connection import connect
+from cachectl.server.wire.connection import connect
 
 NOW = 1_800_000_000
 DAY = 86_400

@@ -12,7 +12,7 @@ from cachectl.demo.dataset import Dataset
 from cachectl.demo.faults import HOT_KEY
 from cachectl.demo.loading import load
 from cachectl.demo.traffic import Traffic
-from cachectl.server.connection import connect
+from cachectl.server.wire.connection import connect
 
 
 def target_of(server: TestServer) -> Target:

@@ -8,9 +8,9 @@ import pytest
 
 from cachectl.config.target import Address, Target
 from cachectl.model import LogicalValue
-from cachectl.server.alike import alike
-from cachectl.server.connection import NodeConnection
-from cachectl.server.logical import PIECE, Abilities, write_commands
+from cachectl.server.values.alike import alike
+from cachectl.server.values.logical import PIECE, Abilities, write_commands
+from cachectl.server.wire.connection import NodeConnection
 
 NAMES = [b"a", b"\xff\x00", b"", *(b"m%d" % i for i in range(PIECE + 3))]
 

@@ -11,15 +11,15 @@ from topologies import TestCluster
 
 from cachectl.config.target import Limits
 from cachectl.model import LogicalValue, Page
-from cachectl.server.bulk import SMALL, Bulk
-from cachectl.server.columns import Field
-from cachectl.server.connect import open_server
-from cachectl.server.handle import Server
-from cachectl.server.logical import PIECE
 from cachectl.server.pace import Pace
-from cachectl.server.scan import Scan
-from cachectl.server.scan_types import ScanRequest
-from cachectl.server.slots import slot_of
+from cachectl.server.scanning.columns import Field
+from cachectl.server.scanning.scan import Scan
+from cachectl.server.scanning.scan_types import ScanRequest
+from cachectl.server.topology.connect import open_server
+from cachectl.server.topology.handle import Server
+from cachectl.server.topology.slots import slot_of
+from cachectl.server.values.bulk import SMALL, Bulk
+from cachectl.server.values.logical import PIECE
 
 FIELDS = frozenset({Field.TYPE, Field.TTL, Field.BYTES})
 MEMBERS = [b"%d" % i for i in range(PIECE * 2 + 5)]

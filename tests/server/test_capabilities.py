@@ -10,9 +10,9 @@ from servers import TestServer
 from targets import target_of
 from topologies import TestCluster
 
-from cachectl.server.capabilities import Capability, LoginFacts, capabilities
-from cachectl.server.check import check
-from cachectl.server.connect import open_server
+from cachectl.server.rights.capabilities import Capability, LoginFacts, capabilities
+from cachectl.server.rights.check import check
+from cachectl.server.topology.connect import open_server
 
 StartProxy = Callable[..., Proxy]
 

@@ -14,8 +14,8 @@ from topologies import TestCluster, start_cluster, wait_until
 
 from cachectl.config.target import Address, Target
 from cachectl.errors import AuthenticationError, CannotConnectError, ConfigError
-from cachectl.server.connect import Server, open_server
-from cachectl.server.slots import slot_of
+from cachectl.server.topology.connect import Server, open_server
+from cachectl.server.topology.slots import slot_of
 
 
 @pytest.fixture(params=FLAVOURS, scope="module")

@@ -17,9 +17,9 @@ from topologies import TestCluster, TestSentinels, wait_until
 from cachectl.config.target import Target
 from cachectl.errors import PermissionDeniedError
 from cachectl.model import EventBatch, EventGap, EventMark
-from cachectl.server import listening
-from cachectl.server.connect import open_server
-from cachectl.server.events import EventFeed, EventItem, Inbox
+from cachectl.server.events import listening
+from cachectl.server.events.events import EventFeed, EventItem, Inbox
+from cachectl.server.topology.connect import open_server
 
 NAMES = ("expired", "evicted", "keymiss", "set", "del")
 

@@ -10,9 +10,8 @@ from proxies import Command, Proxy, bulk, error
 from servers import TestServer
 from targets import target_of
 
-from cachectl.analysis.hotkeys import ranked
-from cachectl.server.connect import open_server
-from cachectl.server.hotkeys import (
+from cachectl.analysis.traffic.hotkeys import ranked
+from cachectl.server.introspection.hotkeys import (
     CountedKey,
     KeyRanking,
     NoHotkeysError,
@@ -20,6 +19,7 @@ from cachectl.server.hotkeys import (
     parse_rates,
     parse_session,
 )
+from cachectl.server.topology.connect import open_server
 
 # The example of redis.io/commands/hotkeys-get.
 SESSION: list[Any] = [

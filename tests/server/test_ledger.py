@@ -6,8 +6,8 @@ import pytest
 
 from cachectl.config.target import Address
 from cachectl.server import ledger as module
-from cachectl.server.ledger import Ledger
-from cachectl.server.slots import Shard, SlotMap, slot_of
+from cachectl.server.scanning.ledger import Ledger
+from cachectl.server.topology.slots import Shard, SlotMap, slot_of
 
 
 def slot_map(*owners: tuple[str, int, int]) -> SlotMap:

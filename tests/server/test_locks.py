@@ -12,8 +12,8 @@ from topologies import wait_until
 
 from cachectl.config.target import Address, Target
 from cachectl.errors import LockedError, RefusedError
-from cachectl.server.connect import open_server
-from cachectl.server.locks import Lock, Owner
+from cachectl.server.topology.connect import open_server
+from cachectl.server.transactions.locks import Lock, Owner
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_a_lock_of_a_dead_process_of_this_machine_is_taken_over(opened, any_serv
         [
             sys.executable,
             "-c",
-            "from cachectl.server.locks import Owner\n"
+            "from cachectl.server.transactions.locks import Owner\n"
             "print(Owner.this_process('old').pack().decode())",
         ],
         check=True,

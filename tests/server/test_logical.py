@@ -9,8 +9,7 @@ import pytest
 
 from cachectl.config.target import Address, Target
 from cachectl.model import LogicalValue
-from cachectl.server.connection import NodeConnection
-from cachectl.server.logical import (
+from cachectl.server.values.logical import (
     PIECE,
     STRING_PIECE,
     Abilities,
@@ -19,6 +18,7 @@ from cachectl.server.logical import (
     read_value,
     write_commands,
 )
+from cachectl.server.wire.connection import NodeConnection
 
 
 @pytest.fixture(params=[2, 3], ids=["resp2", "resp3"])

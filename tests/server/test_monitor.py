@@ -13,10 +13,10 @@ from servers import TestServer
 from targets import target_of
 from topologies import wait_until
 
-from cachectl.analysis.commandshape import key_positions
-from cachectl.server import monitor
-from cachectl.server.connect import open_server
-from cachectl.server.monitor import NoMonitorError, burst, split_line
+from cachectl.analysis.naming.commandshape import key_positions
+from cachectl.server.introspection import monitor
+from cachectl.server.introspection.monitor import NoMonitorError, burst, split_line
+from cachectl.server.topology.connect import open_server
 
 
 def printed(text: bytes) -> bytes:

@@ -10,11 +10,11 @@ from servers import TestServer
 from targets import target_of
 
 from cachectl.model import Page
-from cachectl.server.columns import Field
-from cachectl.server.connect import open_server
-from cachectl.server.peeking import COLLECTION_CAP, STRING_CAP, Peeker
-from cachectl.server.sample import sample
-from cachectl.server.scan import ScanRequest
+from cachectl.server.scanning.columns import Field
+from cachectl.server.scanning.sample import sample
+from cachectl.server.scanning.scan import ScanRequest
+from cachectl.server.topology.connect import open_server
+from cachectl.server.values.peeking import COLLECTION_CAP, STRING_CAP, Peeker
 
 
 @dataclass

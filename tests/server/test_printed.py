@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cachectl.model import Page
-from cachectl.server.printed import Printed
+from cachectl.server.scanning.printed import Printed
 
 
 @given(st.sets(st.binary(max_size=8)), st.sets(st.binary(max_size=8)))

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from cachectl.server.recent import RecentKeys
+from cachectl.server.scanning.recent import RecentKeys
 
 
 def test_repetitions_are_dropped_in_order() -> None:

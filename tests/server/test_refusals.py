@@ -28,9 +28,9 @@ from cachectl.errors import (
     PermissionDeniedError,
     RefusedError,
 )
-from cachectl.server import dial
-from cachectl.server.connect import open_server
-from cachectl.server.connection import ConnectionLostError, connect
+from cachectl.server.topology.connect import open_server
+from cachectl.server.wire import dial
+from cachectl.server.wire.connection import ConnectionLostError, connect
 
 
 class Refusal:

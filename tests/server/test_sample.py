@@ -13,9 +13,9 @@ from targets import target_of
 from topologies import TestCluster
 
 from cachectl.config.target import Target
-from cachectl.server.connect import open_server
-from cachectl.server.sample import Sample, sample, thinned
-from cachectl.server.scan import Field, ScanRequest
+from cachectl.server.scanning.sample import Sample, sample, thinned
+from cachectl.server.scanning.scan import Field, ScanRequest
+from cachectl.server.topology.connect import open_server
 
 CLUSTERS = ["redis-6.2", "redis-7.0", "redis-8.2", "valkey-8.1", "valkey-9.1"]
 NAMES = ScanRequest(fields=frozenset())

@@ -15,9 +15,9 @@ from topologies import wait_until
 
 from cachectl.errors import PermissionDeniedError, RefusedError, UsageError
 from cachectl.model import NO_TTL
-from cachectl.server.connect import open_server
-from cachectl.server.estimate import estimate
-from cachectl.server.scan import Field, Progress, Scan, ScanRequest
+from cachectl.server.scanning.estimate import estimate
+from cachectl.server.scanning.scan import Field, Progress, Scan, ScanRequest
+from cachectl.server.topology.connect import open_server
 
 EVERYTHING = frozenset(Field)
 HAS_NO_TOUCH = ("redis-8.2", "valkey-8.1", "valkey-9.1")

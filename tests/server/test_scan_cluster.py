@@ -13,8 +13,8 @@ from targets import target_of
 from topologies import TestCluster, TestSentinels, wait_replicated
 
 from cachectl.config.target import Target
-from cachectl.server import ledger, moved
-from cachectl.server.scan import Field, ScanRequest
+from cachectl.server.scanning import ledger, moved
+from cachectl.server.scanning.scan import Field, ScanRequest
 
 N = 20_000
 FEW = frozenset({Field.TYPE, Field.BYTES})

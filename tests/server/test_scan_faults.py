@@ -15,8 +15,8 @@ from targets import target_of
 
 from cachectl.config.target import Limits
 from cachectl.errors import CannotConnectError
-from cachectl.server.connect import open_server
-from cachectl.server.scan import Field, Scan, ScanRequest
+from cachectl.server.scanning.scan import Field, Scan, ScanRequest
+from cachectl.server.topology.connect import open_server
 
 Start = Callable[..., TestServer]
 StartProxy = Callable[..., Proxy]

@@ -14,7 +14,7 @@ from topologies import TestSentinels
 
 from cachectl.config.target import Address, Target
 from cachectl.errors import AuthenticationError, CannotConnectError
-from cachectl.server.connect import open_server
+from cachectl.server.topology.connect import open_server
 
 
 @pytest.fixture(scope="module")

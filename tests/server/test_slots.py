@@ -12,10 +12,10 @@ from targets import target_of
 
 from cachectl.config.target import Address
 from cachectl.errors import CannotConnectError, ConfigError, PermissionDeniedError
-from cachectl.server.addresses import parse_address, reachable
-from cachectl.server.cluster import read_slot_map
-from cachectl.server.resp import ReplyError
-from cachectl.server.slots import Shard, SlotMap, count_of, describe, ranges_of, slot_of
+from cachectl.server.topology.cluster import read_slot_map
+from cachectl.server.topology.slots import Shard, SlotMap, count_of, describe, ranges_of, slot_of
+from cachectl.server.wire.addresses import parse_address, reachable
+from cachectl.server.wire.resp import ReplyError
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from targets import target_of
 from cachectl.config.secrets import Secret
 from cachectl.config.target import Address, Target, Tls
 from cachectl.errors import CannotConnectError
-from cachectl.server.connect import open_server
+from cachectl.server.topology.connect import open_server
 
 StartProxy = Callable[..., Proxy]
 
@@ -172,7 +172,7 @@ def test_own_files_that_do_not_fit(any_server: TestServer, certificates: Certifi
 
 def test_old_versions_only(certificates: Certificates) -> None:
     """What OpenSSL says of a server that knows TLS 1.0 alone; its own settings may forbid one."""
-    from cachectl.server.tls import handshake_reason
+    from cachectl.server.wire.tls import handshake_reason
 
     error = ssl.SSLError()
     error.reason = "TLSV1_ALERT_PROTOCOL_VERSION"

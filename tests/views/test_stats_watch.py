@@ -7,9 +7,9 @@ from dataclasses import replace
 from reports import terminal, written
 from topscreens import KINDS, NOW, sample
 
-from cachectl.analysis.counters import window
-from cachectl.analysis.traffic import Traffic, traffic
-from cachectl.analysis.watching import Usual
+from cachectl.analysis.traffic.counters import window
+from cachectl.analysis.traffic.traffic import Traffic, traffic
+from cachectl.analysis.traffic.watching import Usual
 from cachectl.model import NodeSample
 from cachectl.output.formats.plain import stream_lines
 from cachectl.output.report import RowStream

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from topscreens import NOW, live, look, screen, shown
 
-from cachectl.analysis.live import Live
+from cachectl.analysis.health.live import Live
 from cachectl.model import OwnWork
 from cachectl.views.top import Choice, press
 

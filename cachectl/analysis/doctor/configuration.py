@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cachectl.analysis.counters import number
 from cachectl.analysis.doctor.facts import Facts, NodeState, Part, Rule
-from cachectl.analysis.gauging import persists
+from cachectl.analysis.health.gauging import persists
+from cachectl.analysis.traffic.counters import number
 from cachectl.model import Finding, Severity
 
 _INFO, _WARNING, _CRITICAL = Severity.INFO, Severity.WARNING, Severity.CRITICAL

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from cachectl.analysis.intervals import Stratum
-from cachectl.analysis.templates import SEPARATORS
+from cachectl.analysis.estimates.intervals import Stratum
+from cachectl.analysis.naming.templates import SEPARATORS
 from cachectl.model import Page
 
 LONG = 128

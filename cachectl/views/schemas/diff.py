@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cachectl.analysis.snapshots import Change
+from cachectl.analysis.keyspace.snapshots import Change
 from cachectl.output.report import Column, Kind
 from cachectl.views import diff
 from cachectl.views.schemas.fragments import field, report, rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cachectl.analysis.keyevents import COUNTED, KINDS
+from cachectl.analysis.events.keyevents import COUNTED, KINDS
 from cachectl.output.report import Kind
 from cachectl.views import stats_events, stats_events_watch, stats_hotkeys
 from cachectl.views.schemas.fragments import field, report, rows

@@ -1,0 +1,1 @@
+"""What is to be done to which keys, and what must hold before."""

@@ -1,0 +1,1 @@
+"""Loading a cache from a manifest, verifying and refreshing it."""

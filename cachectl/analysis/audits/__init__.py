@@ -1,0 +1,1 @@
+"""Keys against a policy, and when many of them expire together."""

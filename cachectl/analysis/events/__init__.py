@@ -1,0 +1,1 @@
+"""What events of keys say, of evictions above all."""

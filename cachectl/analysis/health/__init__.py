@@ -1,0 +1,1 @@
+"""Figures against thresholds, and the page of the doctor."""

@@ -1,0 +1,1 @@
+"""What a pass over keys adds up to: namespaces, sizes, lifetimes, idle times."""

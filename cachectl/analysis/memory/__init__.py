@@ -1,0 +1,1 @@
+"""Where the bytes are, and what would save some."""

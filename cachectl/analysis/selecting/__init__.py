@@ -1,0 +1,1 @@
+"""Which keys are meant: by name, metadata and value."""

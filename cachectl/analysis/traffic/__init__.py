@@ -1,0 +1,1 @@
+"""What happened in a window: counters, commands, clients, latency, hot keys."""

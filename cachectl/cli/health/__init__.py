@@ -1,0 +1,1 @@
+"""`cachectl check` and `cachectl doctor`."""

@@ -1,0 +1,1 @@
+"""`cachectl invalidate` and `cachectl undo`."""

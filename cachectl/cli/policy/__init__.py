@@ -1,0 +1,1 @@
+"""`cachectl policy`."""

@@ -1,0 +1,1 @@
+"""`cachectl scan` and `cachectl diff`."""

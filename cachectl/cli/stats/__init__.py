@@ -1,0 +1,1 @@
+"""`cachectl stats` and `cachectl evictions`: windows of counters and events."""

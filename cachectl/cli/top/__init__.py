@@ -1,0 +1,1 @@
+"""`cachectl top`: the live screen."""

@@ -1,0 +1,1 @@
+"""Events of keys as servers publish them."""

@@ -1,0 +1,1 @@
+"""What this server and this login allow."""

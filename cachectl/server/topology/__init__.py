@@ -1,0 +1,1 @@
+"""Who the primaries are: standalone, Sentinel, Cluster."""

@@ -1,0 +1,1 @@
+"""Changing keys: transactions, lanes, whole keys, the lock."""

@@ -1,0 +1,1 @@
+"""Values of keys, read in bounded memory and without blocking anybody."""

@@ -1,0 +1,1 @@
+"""One connection: sockets, TLS, logging in, RESP, and why it failed."""
