@@ -11,7 +11,7 @@ rendered at once, and nothing is made for a single row but its key and its value
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -255,7 +255,9 @@ def _check_keys(keys: Sequence[bytes], faults: Faults) -> None:
 
 
 def _check_sizes(entry: Entry, values: Sequence[Any], faults: Faults) -> None:
-    sizes: Iterator[int] = map(len if entry.type == "string" else _size, values)
+    sizes = list(map(len if entry.type == "string" else _size, values))
+    if max(sizes, default=0) <= entry.max_bytes:
+        return
     for i, size in enumerate(sizes):
         if size > entry.max_bytes:
             faults.setdefault(

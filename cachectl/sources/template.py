@@ -56,8 +56,8 @@ class Template:
                 return None
             pattern = self._format
             if len(columns) == 1:
-                if pattern == "%s" and all(type(value) is str for value in columns[0]):
-                    return [text.encode() for text in columns[0]]
+                if pattern == "%s" and set(map(type, columns[0])) == {str}:
+                    return list(map(str.encode, columns[0]))
                 return [(pattern % value).encode() for value in columns[0]]
             return [(pattern % values).encode() for values in zip(*columns, strict=True)]
         except (KeyError, UnicodeEncodeError):

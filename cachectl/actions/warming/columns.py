@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from cachectl.actions.warming.journal import Progress
 from cachectl.config.manifest import Entry
 from cachectl.model import LogicalValue
 from cachectl.sources.interface import RowBatch
 from cachectl.sources.rendered import Rendered
+
+T = TypeVar("T")
 
 
 def values_of(rendered: Rendered) -> Sequence[Any]:
@@ -35,6 +37,13 @@ def in_kinds(rendered: Rendered) -> Iterator[Sequence[int]]:
         found = [i for i, kind in enumerate(rendered.types) if (kind == "string") is wanted]
         if found:
             yield found
+
+
+def at_positions(column: Sequence[T], positions: Sequence[int]) -> Sequence[T]:
+    """Return the values of a column at some positions, those of a range without a look at each."""
+    if isinstance(positions, range) and positions.step == 1:
+        return column[positions.start : positions.stop]
+    return [column[i] for i in positions]
 
 
 def keep_only(rendered: Rendered, good: Sequence[int]) -> None:

@@ -66,7 +66,7 @@ class Lifetimes:
         if self.fixed is not None:
             low, high = self.fixed
             base, span = now + low, high - low + 1
-            return [base + (crc32(key) * span >> 32) for key in rendered.keys]
+            return [base + (one * span >> 32) for one in map(crc32, rendered.keys)]
         return [
             one if isinstance(one, str) else NEVER if one == UNLIMITED else now + place(key, one)
             for key, one in zip(rendered.keys, self.ranges(rendered, now), strict=True)

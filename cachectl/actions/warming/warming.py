@@ -18,6 +18,7 @@ from cachectl.actions.execution.recovery import LAG
 from cachectl.actions.planning.guards import Protection
 from cachectl.actions.warming.batch import KEEP, Batch, parts
 from cachectl.actions.warming.columns import (
+    at_positions,
     between,
     first_row,
     in_kinds,
@@ -324,11 +325,11 @@ class Warming:
         for positions in in_kinds(rendered):
             for some in parts(positions, self.pace.batch):
                 yield Batch(
-                    [keys[i] for i in some],
-                    [values[i] for i in some],
-                    [expiries[i] for i in some],
+                    at_positions(keys, some),
+                    at_positions(values, some),
+                    at_positions(expiries, some),
                     existing,
-                    None if tags is None else [tags[i] for i in some],
+                    None if tags is None else at_positions(tags, some),
                     note=group,
                 )
         if not keys:

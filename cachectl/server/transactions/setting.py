@@ -8,6 +8,7 @@ elements, nothing is there to be renamed and the key stays as it was.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain, repeat
 from typing import Any
 
 from cachectl.model import NEVER, LogicalValue
@@ -35,21 +36,41 @@ def pack_strings(
     """
     end = b"$2\r\nNX\r\n" if only_new else b""
     start = b"*1\r\n$6\r\nASKING\r\n" if asking else b""
-    plain = start + b"*%d\r\n$3\r\nSET\r\n" % (4 if only_new else 3) + _PAIR + end
-    timed = start + b"*%d\r\n$3\r\nSET\r\n" % (6 if only_new else 5) + _PAIR + _PXAT + end
-    rows = zip(keys, values, expiries, strict=True)
     if expiries and min(expiries) >= _MIN_13 and max(expiries) < 10 * _MIN_13:
-        return b"".join([timed % (len(k), k, len(v), v, at) for k, v, at in rows])
+        # Columns of arguments, which C lays side by side: a value is copied once.
+        head = start + b"*%d\r\n$3\r\nSET\r\n" % (6 if only_new else 5)
+        columns = (
+            *(repeat(head, len(keys)), map(_heads.__getitem__, map(len, keys)), keys),
+            *(map(_inner_heads.__getitem__, map(len, values)), values),
+            *(map(_PXAT.__mod__, expiries), repeat(end, len(keys))),
+        )
+        return b"".join(chain.from_iterable(zip(*columns, strict=True)))
+    plain = start + b"*%d\r\n$3\r\nSET\r\n" % (4 if only_new else 3) + _PAIR + end
     return b"".join(
         plain % (len(key), key, len(value), value)
         if at == NEVER
         else pack("ASKING") * asking + pack("SET", key, value, "PXAT", at, *["NX"] * only_new)
-        for key, value, at in rows
+        for key, value, at in zip(keys, values, expiries, strict=True)
     )
 
 
+class _Heads(dict[int, bytes]):
+    """Length → what stands before an argument of that length, kept for those that come often."""
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+
+    def __missing__(self, length: int) -> bytes:
+        head = self._text % length
+        if length < _OFTEN:
+            self[length] = head
+        return head
+
+
+_OFTEN = 4096
+_heads, _inner_heads = _Heads(b"$%d\r\n"), _Heads(b"\r\n$%d\r\n")
 _PAIR = b"$%d\r\n%b\r\n$%d\r\n%b\r\n"
-_PXAT = b"$4\r\nPXAT\r\n$13\r\n%d\r\n"
+_PXAT = b"\r\n$4\r\nPXAT\r\n$13\r\n%d\r\n"
 _MIN_13 = 10**12
 """From 2001 to 2286 a time in milliseconds has 13 digits, which saves looking at each."""
 
