@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 
-from cachectl.model import Estimate, Finding, NodeFacts, ServerFacts, Severity, Unavailable
+from cachectl.model.figures import Estimate
+from cachectl.model.findings import Finding, Severity, Unavailable
+from cachectl.model.servers import NodeFacts, ServerFacts
 from cachectl.output.report import Column, Histogram, Kind, Pairs, Report, Table, Text
 from cachectl.output.show import Format, show
 from cachectl.output.terminal import Terminal

@@ -10,7 +10,7 @@ from servers import TestServer
 from targets import target_of
 
 from cachectl.config.target import Target
-from cachectl.model import KeyRecord, Page
+from cachectl.model.keys import KeyRecord, Page
 from cachectl.server.scanning.scan import Restarted, Scan, ScanOutcome, ScanRequest
 from cachectl.server.topology.connect import open_server
 

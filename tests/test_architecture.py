@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "demo": ("server", "config", "model", "errors"),
     "actions": (
         *("server", "sources", "storage", "analysis", "values", "config"),
-        *("policy", "model", "errors", "glob", "tuples"),
+        *("policy", "model", "errors", "glob"),
     ),
     "views": (
         *("analysis", "actions", "values", "policy", "output.report", "output.board"),
@@ -47,15 +47,14 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "values": ("policy", "model"),
     # What is written as MessagePack or compressed, so that one room knows these formats.
     "sources": ("config", "values.encode", "policy", "model", "errors"),
-    "server": ("config.target", "policy", "model", "errors", "glob", "tuples"),
+    "server": ("config.target", "policy", "model", "errors", "glob"),
     "config": ("policy", "keypatterns", "ranges", "model", "errors"),
-    "storage": ("model", "errors", "tuples"),
+    "storage": ("model", "errors"),
     "output": ("errors", "model"),
     "policy": ("keypatterns", "glob"),
     "keypatterns": ("glob",),
     "glob": (),
     "ranges": (),
-    "tuples": (),
     "model": (),
     "errors": (),
 }

@@ -13,7 +13,9 @@ from cachectl.analysis.traffic.counters import window
 from cachectl.analysis.traffic.latency import CommandLatency, Distribution
 from cachectl.analysis.traffic.slowest import SlowShape
 from cachectl.analysis.traffic.traffic import Traffic, traffic
-from cachectl.model import Finding, NodeFacts, NodeSample, OwnWork, ServerFacts, Severity
+from cachectl.model.counters import NodeSample, OwnWork
+from cachectl.model.findings import Finding, Severity
+from cachectl.model.servers import NodeFacts, ServerFacts
 from cachectl.output.board import Board
 from cachectl.output.board_lines import Size, draw, text_of
 from cachectl.views import top

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from cachectl.analysis.selecting.selection import Condition, Selection
     from cachectl.cli.options import PaceOption
     from cachectl.config.target import PaceName
-    from cachectl.model import Page, Unavailable
+    from cachectl.model.findings import Unavailable
+    from cachectl.model.keys import Page
     from cachectl.policy import Policy, Rule
     from cachectl.server.scanning.columns import Field
     from cachectl.server.scanning.scan_types import ScanRequest
@@ -286,7 +287,7 @@ class Chooser:
         self.close()
 
     def _sift(self, keys: list[bytes]) -> list[bytes]:
-        from cachectl.model import Page
+        from cachectl.model.keys import Page
 
         assert self._names is not None  # noqa: S101 - see request
         return [keys[i] for i in self._names(Page(node="", keys=keys))]

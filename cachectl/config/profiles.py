@@ -38,7 +38,7 @@ from cachectl.config.target import (
 )
 from cachectl.config.urls import ServerUrl, parse_address, parse_url
 from cachectl.config.yamlfile import YamlDocument, load_file
-from cachectl.model import Suppression
+from cachectl.model.findings import Suppression
 
 
 def load_profile(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from cachectl.config.secrets import Secret
-from cachectl.model import Suppression
+from cachectl.model.findings import Suppression
 
 Topology = Literal["standalone", "sentinel", "cluster"]
 Environment = Literal["production", "staging", "development"]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cachectl.model import Finding
+from cachectl.model.findings import Finding
 from cachectl.output.report import Column, Table
 
 Figure = tuple[Column, Any]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cachectl.model import Severity
+from cachectl.model.findings import Severity
 from cachectl.output.board import Board, Gauge, Panel
 from cachectl.output.cells import RIGHT_ALIGNED, sparkline
 from cachectl.output.escape import escape_lines, escape_unencodable

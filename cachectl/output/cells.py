@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from cachectl.model import Estimate
+from cachectl.model.figures import Estimate
 from cachectl.output import units
 from cachectl.output.escape import escape, escape_text
 from cachectl.output.report import Column, Indented, Kind

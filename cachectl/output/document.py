@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from cachectl.model import Finding, ServerFacts, Unavailable
+from cachectl.model.findings import Finding, Unavailable
+from cachectl.model.servers import ServerFacts
 from cachectl.output.cells import for_machines, plain_data
 from cachectl.output.report import Block, Column, Histogram, Pairs, Report, Table, Text
 from cachectl.output.units import show_time

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Literal
 
-from cachectl.model import Estimate, Finding, ServerFacts, Unavailable, Verdict
+from cachectl.model.figures import Estimate
+from cachectl.model.findings import Finding, Unavailable, Verdict
+from cachectl.model.servers import ServerFacts
 
 
 class Kind(Enum):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from cachectl.model import Finding, Severity, State, Verdict
+from cachectl.model.findings import Finding, Severity, State, Verdict
 from cachectl.output.formats.lines import PARTIAL
 from cachectl.output.report import Report
 

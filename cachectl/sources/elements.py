@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from cachectl.config.manifest import Entry
-from cachectl.model import StreamId
+from cachectl.model.values import StreamId
 from cachectl.sources.encoding import Encoder, encoder
 from cachectl.sources.interface import Row
 from cachectl.sources.scalars import RowFault, as_bytes, as_number

@@ -17,7 +17,8 @@ from typing import Any
 
 from cachectl.config.manifest import Entry, Tag
 from cachectl.config.placeholders import Placeholder
-from cachectl.model import NO_TTL, LogicalValue
+from cachectl.model.keys import NO_TTL
+from cachectl.model.values import LogicalValue
 from cachectl.sources.elements import Maker, maker, score_of, whole
 from cachectl.sources.interface import Row, RowBatch, RowProblem
 from cachectl.sources.rendered import Rendered, TagMember

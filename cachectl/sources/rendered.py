@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from cachectl.config.manifest import Entry, Existing, Ttl
-from cachectl.model import LogicalValue
+from cachectl.model.values import LogicalValue
 from cachectl.sources.interface import RowProblem
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cachectl.errors import DamagedError
-from cachectl.model import LogicalValue, PendingEntry, StreamGroup, StreamState
+from cachectl.model.values import LogicalValue, PendingEntry, StreamGroup, StreamState
 
 _LENGTH = struct.Struct("<Q")
 

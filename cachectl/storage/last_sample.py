@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from cachectl.model import NodeSample, OwnWork
+from cachectl.model.counters import NodeSample, OwnWork
 from cachectl.storage.files import private_directory, replace_file, state_directory
 
 _VERSION = 1

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Final
 
 from cachectl.errors import CachectlError
-from cachectl.model import OwnWork
+from cachectl.model.counters import OwnWork
 from cachectl.storage.files import private_directory
 
 _WANTED: Final = struct.Struct("<d")

@@ -17,8 +17,7 @@ from itertools import accumulate, pairwise
 from typing import Any, TypeVar
 
 from cachectl.errors import DamagedError
-from cachectl.model import KeyCopy, PlannedKey
-from cachectl.tuples import tuples_of
+from cachectl.model.changes import KeyCopy, PlannedKey, tuples_of
 
 _COUNT = struct.Struct("<II")
 _HOWS = ("payload", "pieces", "ttl", "renamed", "members")

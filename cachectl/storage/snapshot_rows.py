@@ -16,7 +16,7 @@ from json.encoder import encode_basestring_ascii as quoted
 from operator import itemgetter
 from typing import Any
 
-from cachectl.model import NO_TTL, Page
+from cachectl.model.keys import NO_TTL, Page
 
 Escape = Callable[[bytes], str]
 """Bytes that are not UTF-8 → text that shows them."""

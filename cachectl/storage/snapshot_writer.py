@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from cachectl.errors import CachectlError, DamagedError, UsageError
-from cachectl.model import NO_TTL, Page
+from cachectl.model.keys import NO_TTL, Page
 from cachectl.storage.files import StorageError, replace_with
 from cachectl.storage.snapshot_rows import Escape, lines
 from cachectl.storage.snapshots import Snapshot, SnapshotInfo, described, place_of_sum

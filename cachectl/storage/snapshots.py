@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, NoReturn, cast
 
 from cachectl.errors import DamagedError, UsageError
-from cachectl.model import Page
+from cachectl.model.keys import Page
 from cachectl.storage.snapshot_rows import looks_like_rows, pages, parse
 
 SCHEMA = "cachectl.snapshot"

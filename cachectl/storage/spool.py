@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Generic, TypeVar
 
 from cachectl.errors import ConfigError, DamagedError
-from cachectl.model import KeyCopy, PlannedKey
+from cachectl.model.changes import KeyCopy, PlannedKey
 from cachectl.storage.files import create_private
 from cachectl.storage.frames import Reader, Writer
 from cachectl.storage.records import pack_copies, pack_planned, unpack_copies, unpack_planned

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-from cachectl.model import Estimate, Figure, Finding, Severity, value_of
+from cachectl.model.figures import Estimate, Figure, value_of
+from cachectl.model.findings import Finding, Severity
 from cachectl.output.report import Block, Column, Table
 
 FOR_PEOPLE = 20

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from cachectl.analysis.health.checks import CHECKS, kind_of, subject_of
 from cachectl.analysis.traffic.counters import decimal
-from cachectl.model import ServerFacts, State, Unavailable, Verdict
+from cachectl.model.findings import State, Unavailable, Verdict
+from cachectl.model.servers import ServerFacts
 from cachectl.output.report import Column, Kind, Metric, Pairs, Report, Table
 
 SCHEMA = "cachectl.check/1"

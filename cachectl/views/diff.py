@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from cachectl.analysis.keyspace.snapshots import Change, KeyspaceDiff, NamespaceChange
-from cachectl.model import Finding, Severity
+from cachectl.model.findings import Finding, Severity
 from cachectl.output.report import Column, Kind, Pairs, Report, Table
 
 SCHEMA = "cachectl.diff/1"

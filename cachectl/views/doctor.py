@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from cachectl.analysis.doctor.examine import Diagnosis
 from cachectl.analysis.doctor.facts import Facts
-from cachectl.model import ServerFacts, Severity, State, Unavailable, Verdict
+from cachectl.model.findings import Severity, State, Unavailable, Verdict
+from cachectl.model.servers import ServerFacts
 from cachectl.output.report import Audience, Block, Column, Kind, Pairs, Report, Table
 
 SCHEMA = "cachectl.doctor/1"

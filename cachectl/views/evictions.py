@@ -10,7 +10,9 @@ from cachectl.analysis.events.eviction_advice import Setting
 from cachectl.analysis.events.evictions import AgeSample, NodePressure
 from cachectl.analysis.events.keyevents import EventWindow, Kind
 from cachectl.analysis.events.regret import Regret
-from cachectl.model import Estimate, Finding, ServerFacts, Unavailable
+from cachectl.model.figures import Estimate
+from cachectl.model.findings import Finding, Unavailable
+from cachectl.model.servers import ServerFacts
 from cachectl.output.report import Audience, Column, Pairs, Report, Table
 from cachectl.output.report import Kind as Cell
 from cachectl.views.cut import cut

@@ -13,7 +13,8 @@ from cachectl.actions.planning.plan import RECENT, Meant
 from cachectl.actions.planning.retiming import Retime
 from cachectl.actions.undoing.undo import UndoResult
 from cachectl.analysis.keyspace.summary import NamespaceSummary
-from cachectl.model import ServerFacts, Unavailable
+from cachectl.model.findings import Unavailable
+from cachectl.model.servers import ServerFacts
 from cachectl.output.report import Audience, Block, Column, Kind, Pairs, Report, Table
 
 PLAN_SCHEMA = "cachectl.invalidate-plan/1"

@@ -6,14 +6,10 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from cachectl.model import (
-    Finding,
-    KeyDetails,
-    LogicalValue,
-    ServerFacts,
-    Severity,
-    StreamId,
-)
+from cachectl.model.findings import Finding, Severity
+from cachectl.model.keys import KeyDetails
+from cachectl.model.servers import ServerFacts
+from cachectl.model.values import LogicalValue, StreamId
 from cachectl.output.report import (
     Audience,
     Block,

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import Any
 
-from cachectl.model import NO_TTL, Page, ServerFacts, Unavailable
+from cachectl.model.findings import Unavailable
+from cachectl.model.keys import NO_TTL, Page
+from cachectl.model.servers import ServerFacts
 from cachectl.output.report import Column, Kind, Pairs, Report
 
 SCHEMA = "cachectl.keys/1"

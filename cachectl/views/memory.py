@@ -10,7 +10,9 @@ from cachectl.analysis.keyspace.sampling import SampledNamespace
 from cachectl.analysis.keyspace.summary import NamespaceSummary
 from cachectl.analysis.keyspace.valuesizes import SizeBin
 from cachectl.analysis.memory.parts import NodeMemory, ProcessMemory
-from cachectl.model import Estimate, Finding, ServerFacts, Unavailable, value_of
+from cachectl.model.figures import Estimate, value_of
+from cachectl.model.findings import Finding, Unavailable
+from cachectl.model.servers import ServerFacts
 from cachectl.output.report import Audience, Block, Column, Histogram, Kind, Pairs, Report, Table
 from cachectl.views.scan import without_bar
 

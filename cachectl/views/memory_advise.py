@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cachectl.analysis.memory.advice import Advice
-from cachectl.model import Finding, ServerFacts, Severity, Unavailable, value_of
+from cachectl.model.figures import value_of
+from cachectl.model.findings import Finding, Severity, Unavailable
+from cachectl.model.servers import ServerFacts
 from cachectl.output.report import Audience, Block, Column, Kind, Pairs, Report, Table
 
 SCHEMA = "cachectl.memory-advise/1"

@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from cachectl.analysis.keyspace.cold import IDLE_LEVELS, LFU_LEVELS, ColdSpace, ColdSummary
-from cachectl.model import Finding, ServerFacts, Unavailable, value_of
+from cachectl.model.figures import value_of
+from cachectl.model.findings import Finding, Unavailable
+from cachectl.model.servers import ServerFacts
 from cachectl.output.report import Block, Column, Kind, Pairs, Report, Table
 
 SCHEMA = "cachectl.memory-cold/1"

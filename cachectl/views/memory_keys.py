@@ -7,7 +7,8 @@ from typing import Any
 
 from cachectl.analysis.keyspace.biggest import Biggest, BigKey
 from cachectl.analysis.naming.namespaces import TemplateGrouper
-from cachectl.model import Finding, ServerFacts, Unavailable
+from cachectl.model.findings import Finding, Unavailable
+from cachectl.model.servers import ServerFacts
 from cachectl.output.report import Block, Column, Kind, Pairs, Report, Table
 
 SCHEMA = "cachectl.memory-keys/1"

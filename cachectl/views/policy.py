@@ -8,7 +8,7 @@ from typing import Any
 
 from cachectl.analysis.audits.policy_lint import Explained
 from cachectl.analysis.audits.ttl_audit import Audit
-from cachectl.model import Finding, Severity
+from cachectl.model.findings import Finding, Severity
 from cachectl.output.report import Column, Kind, Pairs, Report, Table
 from cachectl.policy import Policy, Rule, Tier
 from cachectl.views.ttl_audit import due

@@ -10,7 +10,9 @@ from typing import Any
 
 from cachectl.analysis.audits.policy_audit import Kind, PolicyAudit, RuleTally, Violation
 from cachectl.analysis.audits.rule_tally import Example
-from cachectl.model import Estimate, Finding, ServerFacts, Severity, Unavailable
+from cachectl.model.figures import Estimate
+from cachectl.model.findings import Finding, Severity, Unavailable
+from cachectl.model.servers import ServerFacts
 from cachectl.output.report import Block, Column, Pairs, Report, Table
 from cachectl.output.report import Kind as Shown
 from cachectl.policy import Rule

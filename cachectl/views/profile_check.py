@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cachectl.model import NodeFacts
+from cachectl.model.servers import NodeFacts
 from cachectl.output.report import Column, Kind, Pairs, Report, Table
 
 if TYPE_CHECKING:

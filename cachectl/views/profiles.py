@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from cachectl.model import Suppression, Unavailable
+from cachectl.model.findings import Suppression, Unavailable
 from cachectl.output.report import Block, Column, Kind, Pairs, Report, Table
 
 if TYPE_CHECKING:

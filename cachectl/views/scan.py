@@ -13,7 +13,8 @@ from cachectl.analysis.keyspace.summary import (
     NamespaceSummary,
     tree,
 )
-from cachectl.model import ServerFacts, Unavailable
+from cachectl.model.findings import Unavailable
+from cachectl.model.servers import ServerFacts
 from cachectl.output.report import Audience, Block, Column, Indented, Kind, Pairs, Report, Table
 
 SCHEMA = "cachectl.scan/1"

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from cachectl.analysis.keyspace.sampling import SampledNamespace, SampledSummary
-from cachectl.model import Estimate, ServerFacts
+from cachectl.model.figures import Estimate
+from cachectl.model.servers import ServerFacts
 from cachectl.output.report import Column, Kind, Pairs, Report, Table
 from cachectl.views.scan import (
     LARGEST,

@@ -7,7 +7,8 @@ from typing import Any
 
 from cachectl.analysis.traffic.counters import Event
 from cachectl.analysis.traffic.traffic import NodeTraffic, Totals, Traffic
-from cachectl.model import Finding, ServerFacts, Unavailable
+from cachectl.model.findings import Finding, Unavailable
+from cachectl.model.servers import ServerFacts
 from cachectl.output.report import Audience, Block, Column, Kind, Pairs, Report, Table
 
 SCHEMA = "cachectl.stats/1"

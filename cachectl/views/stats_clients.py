@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cachectl.analysis.traffic.clients import IDLE, Group, NodeClients
-from cachectl.model import Finding, ServerFacts, Unavailable
+from cachectl.model.findings import Finding, Unavailable
+from cachectl.model.servers import ServerFacts
 from cachectl.output.report import Column, Kind, Pairs, Report, Table
 
 SCHEMA = "cachectl.stats-clients/1"

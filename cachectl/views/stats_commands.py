@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from cachectl.analysis.traffic.commandmix import CommandMix, CommandRow
 from cachectl.analysis.traffic.traffic import Traffic
-from cachectl.model import Finding, ServerFacts, Unavailable
+from cachectl.model.findings import Finding, Unavailable
+from cachectl.model.servers import ServerFacts
 from cachectl.output.report import Column, Kind, Pairs, Report, Table
 from cachectl.views.stats import events, no_kinds
 

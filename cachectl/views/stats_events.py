@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from cachectl.analysis.events.keyevents import COUNTED, KINDS, EventWindow, Kind, NodeEvents
-from cachectl.model import Finding, ServerFacts, Unavailable
+from cachectl.model.findings import Finding, Unavailable
+from cachectl.model.servers import ServerFacts
 from cachectl.output.report import Column, Pairs, Report, Table
 from cachectl.output.report import Kind as Cell
 from cachectl.views.cut import cut

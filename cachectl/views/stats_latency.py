@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from cachectl.analysis.traffic.latency import CommandLatency, Distribution
-from cachectl.model import Finding, ServerFacts, Unavailable
+from cachectl.model.findings import Finding, Unavailable
+from cachectl.model.servers import ServerFacts
 from cachectl.output.report import Block, Column, Histogram, Kind, Pairs, Report, Table
 
 SCHEMA = "cachectl.stats-latency/1"

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from cachectl.analysis.health.live import Live, Look
 from cachectl.analysis.traffic.traffic import Gauges
-from cachectl.model import ServerFacts
+from cachectl.model.servers import ServerFacts
 from cachectl.output.board import Board, Figure, Gauge
 from cachectl.output.report import Column, Kind
 from cachectl.views.stats import EVENTS

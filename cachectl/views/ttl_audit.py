@@ -10,7 +10,9 @@ from typing import Any
 
 from cachectl.analysis.audits.ttl_audit import Audit, Kind, RuleTally, Violation
 from cachectl.config.durations import format_duration
-from cachectl.model import NO_TTL, Finding, ServerFacts, Severity, Unavailable
+from cachectl.model.findings import Finding, Severity, Unavailable
+from cachectl.model.keys import NO_TTL
+from cachectl.model.servers import ServerFacts
 from cachectl.output.report import Block, Column, Pairs, Report, Table
 from cachectl.output.report import Kind as Shown
 from cachectl.policy import Rule, TtlRule

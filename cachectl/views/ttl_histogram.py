@@ -7,7 +7,8 @@ from typing import Any
 
 from cachectl.analysis.audits.rule_figures import Figure
 from cachectl.analysis.audits.ttl_distribution import EDGES, Distribution, Distributions
-from cachectl.model import Estimate, ServerFacts
+from cachectl.model.figures import Estimate
+from cachectl.model.servers import ServerFacts
 from cachectl.output.report import Column, Histogram, Kind, Pairs, Report, Table
 from cachectl.views.scan import ScanFacts, of_the_pass
 

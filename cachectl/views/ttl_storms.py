@@ -9,7 +9,9 @@ from typing import Any
 
 from cachectl.analysis.audits.storms import ALPHA, Forecast, Storm
 from cachectl.config.durations import format_duration
-from cachectl.model import Estimate, Finding, ServerFacts, Severity
+from cachectl.model.figures import Estimate
+from cachectl.model.findings import Finding, Severity
+from cachectl.model.servers import ServerFacts
 from cachectl.output.report import Block, Column, Histogram, Kind, Pairs, Report, Table
 from cachectl.views.scan import ScanFacts, of_the_pass
 

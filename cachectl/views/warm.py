@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from cachectl.actions.warming.estimate import EntryEstimate, WarmEstimate
 from cachectl.actions.warming.journal import Counts
 from cachectl.actions.warming.warming import SourceResult, WarmResult
-from cachectl.model import Estimate, ServerFacts, State, Verdict
+from cachectl.model.figures import Estimate
+from cachectl.model.findings import State, Verdict
+from cachectl.model.servers import ServerFacts
 from cachectl.output.report import Block, Column, Kind, Pairs, Report, Table
 
 ESTIMATE_SCHEMA = "cachectl.warm-estimate/1"

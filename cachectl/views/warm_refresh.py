@@ -7,7 +7,7 @@ from math import isinf
 from typing import Any
 
 from cachectl.actions.warming.refresh import Pass
-from cachectl.model import ServerFacts
+from cachectl.model.servers import ServerFacts
 from cachectl.output.report import Column, Kind, Report
 
 SCHEMA = "cachectl.warm-refresh/1"

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from cachectl.actions.warming.examining import Fault
 from cachectl.actions.warming.verify_result import FAULTS, Checked, VerifyResult, quantiles
-from cachectl.model import Finding, ServerFacts, Severity, State, Verdict
+from cachectl.model.findings import Finding, Severity, State, Verdict
+from cachectl.model.servers import ServerFacts
 from cachectl.output.report import Audience, Block, Column, Kind, Pairs, Report, Table
 
 SCHEMA = "cachectl.warm-verify/1"

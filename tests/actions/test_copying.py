@@ -15,7 +15,8 @@ from cachectl.actions.warming.copying import CopyReader
 from cachectl.config.manifest import Allowed, Ttl, Value
 from cachectl.config.manifests import load_manifest
 from cachectl.errors import RefusedError
-from cachectl.model import NO_TTL, LogicalValue
+from cachectl.model.keys import NO_TTL
+from cachectl.model.values import LogicalValue
 from cachectl.sources.interface import Source, SourceError
 from cachectl.sources.opening import open_source
 

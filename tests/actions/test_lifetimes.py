@@ -10,7 +10,7 @@ from warmable import entry, manifest
 from cachectl.actions.warming.lifetimes import Lifetimes, lifetimes_of, place
 from cachectl.config.manifest import Ttl
 from cachectl.errors import ConfigError
-from cachectl.model import NEVER
+from cachectl.model.changes import NEVER
 from cachectl.policy import Policy, Tier
 from cachectl.sources.rendered import Rendered
 

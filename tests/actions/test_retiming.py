@@ -13,7 +13,7 @@ from cachectl.actions.planning.registry import change_from_json, change_of, chan
 from cachectl.actions.planning.retiming import Bounds, Retime
 from cachectl.actions.undoing.putback import PutBack
 from cachectl.config.target import Address, Target
-from cachectl.model import NEVER, KeyCopy
+from cachectl.model.changes import NEVER, KeyCopy
 from cachectl.policy import Policy, Rule, TtlRule
 from cachectl.server.topology.connect import open_server
 from cachectl.server.topology.lanes import Lanes

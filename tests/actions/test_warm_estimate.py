@@ -12,7 +12,7 @@ from cachectl.actions.warming.estimate import EntryEstimate, WarmEstimate, estim
 from cachectl.actions.warming.headroom import Room, rooms
 from cachectl.config.manifest import Existing, Value
 from cachectl.errors import RefusedError
-from cachectl.model import Estimate
+from cachectl.model.figures import Estimate
 from cachectl.server.pace import Pace
 from cachectl.server.topology.connect import open_server
 from cachectl.sources.interface import SourceError

@@ -11,7 +11,8 @@ from cachectl.actions.warming.batch import Batch
 from cachectl.actions.warming.writing import Writer
 from cachectl.config.manifest import Existing
 from cachectl.errors import PartialError
-from cachectl.model import NEVER, LogicalValue
+from cachectl.model.changes import NEVER
+from cachectl.model.values import LogicalValue
 from cachectl.server.pace import Pace
 from cachectl.server.topology.connect import open_server
 from cachectl.sources.rendered import TagMember

@@ -8,7 +8,10 @@ from cachectl.analysis.estimates.intervals import Stratum
 from cachectl.analysis.memory.advice import Advice, Drawn, Savings, thinned, worth_giving
 from cachectl.analysis.memory.key_advice import ttl_advice, unread_advice
 from cachectl.analysis.memory.settings import process_advice, settings_findings
-from cachectl.model import Estimate, MemorySample, Page, Severity, value_of
+from cachectl.model.counters import MemorySample
+from cachectl.model.figures import Estimate, value_of
+from cachectl.model.findings import Severity
+from cachectl.model.keys import Page
 
 GIB = 2**30
 DAY = 86_400

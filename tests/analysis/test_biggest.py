@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from cachectl.analysis.keyspace.biggest import BiggestKeys, BigKey
 from cachectl.analysis.memory.giants import GIANT_BYTES, GIANT_ELEMENTS, giant_findings
 from cachectl.analysis.naming.namespaces import index_by
-from cachectl.model import Page
+from cachectl.model.keys import Page
 
 KEYS = st.dictionaries(
     st.tuples(st.sampled_from([b"user:", b"cart:", b"x:"]), st.integers(1, 500)),

@@ -27,7 +27,9 @@ from cachectl.analysis.health.gauging import (
 from cachectl.analysis.traffic.counters import window
 from cachectl.analysis.traffic.latency import distribution
 from cachectl.analysis.traffic.traffic import Traffic, traffic
-from cachectl.model import NodeSample, Page, State, Unavailable
+from cachectl.model.counters import NodeSample
+from cachectl.model.findings import State, Unavailable
+from cachectl.model.keys import Page
 from cachectl.ranges import parse_range
 
 BASE = {

@@ -20,7 +20,8 @@ from cachectl.analysis.keyspace.cold import (
     cold_findings,
     cold_of_sample,
 )
-from cachectl.model import Estimate, Page
+from cachectl.model.figures import Estimate
+from cachectl.model.keys import Page
 
 DAY = 86_400
 IDLES = st.one_of(st.none(), st.sampled_from([0, 3599, 3600, DAY - 1, DAY, 7 * DAY, 30 * DAY]))

@@ -6,7 +6,7 @@ import pytest
 
 from cachectl.analysis.selecting.contents import holding
 from cachectl.analysis.selecting.selection import parse_condition
-from cachectl.model import Page
+from cachectl.model.keys import Page
 
 KEYS = [b"done", b"open", b"other", b"text", b"gone"]
 CONTENTS = [b'{"state": "done"}', b'{"state": "open"}', b'{"x": 1}', b"no json", None]

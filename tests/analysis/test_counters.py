@@ -14,7 +14,7 @@ from cachectl.analysis.traffic.counters import (
     event_between,
     window,
 )
-from cachectl.model import NodeSample, OwnWork
+from cachectl.model.counters import NodeSample, OwnWork
 
 
 def info(run_id: str = "a", uptime: int = 1000, **fields: int | str) -> dict[str, str]:

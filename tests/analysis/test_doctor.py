@@ -15,7 +15,9 @@ from cachectl.analysis.doctor.keydesign import glob_of
 from cachectl.analysis.doctor.names import Names, names_of, tag_of
 from cachectl.analysis.doctor.vulnerabilities import KNOWN, known, mended, parsed
 from cachectl.analysis.estimates.intervals import Stratum
-from cachectl.model import Finding, Page, Severity, State, Suppression, Unavailable, UserRights
+from cachectl.model.findings import Finding, Severity, State, Suppression, Unavailable
+from cachectl.model.keys import Page
+from cachectl.model.servers import UserRights
 
 TODAY = date(2026, 6, 1)
 INFO = {

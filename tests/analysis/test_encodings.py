@@ -15,7 +15,8 @@ from cachectl.analysis.memory import encodings
 from cachectl.analysis.memory.advice import Drawn
 from cachectl.analysis.memory.key_advice import shorter
 from cachectl.analysis.memory.keycosts import KeyCosts, score_text
-from cachectl.model import LogicalValue, Page
+from cachectl.model.keys import Page
+from cachectl.model.values import LogicalValue
 
 
 def element(draw: random.Random) -> bytes:

@@ -20,7 +20,9 @@ from cachectl.analysis.events.evictions import (
     node_pressure,
 )
 from cachectl.analysis.events.regret import Regret, RegretTracker
-from cachectl.model import Estimate, Page, Severity
+from cachectl.model.figures import Estimate
+from cachectl.model.findings import Severity
+from cachectl.model.keys import Page
 
 MB = 1 << 20
 NOTHING = AgeSample()

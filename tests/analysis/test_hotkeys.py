@@ -20,7 +20,8 @@ from cachectl.analysis.traffic.hotkeys import (
     ranked,
     ratio_of,
 )
-from cachectl.model import Estimate, Page
+from cachectl.model.figures import Estimate
+from cachectl.model.keys import Page
 from cachectl.server.introspection.hotkeys import CountedKey, KeyRanking
 from cachectl.server.introspection.monitor import MonitoredBurst
 

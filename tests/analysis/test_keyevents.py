@@ -25,7 +25,7 @@ from cachectl.analysis.events.keyevents import (
 from cachectl.analysis.naming.shapes import TemplateIndex
 from cachectl.analysis.traffic.counters import NodeWindow
 from cachectl.analysis.traffic.traffic import traffic
-from cachectl.model import EventBatch, EventGap, EventMark
+from cachectl.model.events import EventBatch, EventGap, EventMark
 
 ALL = frozenset(KINDS)
 

@@ -15,7 +15,7 @@ from cachectl.analysis.keyspace.histogram import RELATIVE_ERROR
 from cachectl.analysis.keyspace.keyspace import KeyspaceAccumulator, summarise
 from cachectl.analysis.keyspace.summary import Branch, KeyspaceSummary, NamespaceSummary, tree
 from cachectl.analysis.naming.shapes import TemplateIndex
-from cachectl.model import KeyRecord, Page
+from cachectl.model.keys import KeyRecord, Page
 
 MINUTE, HOUR = 60_000, 3_600_000
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from cachectl.analysis.keyspace.valuesizes import MemorySizes, from_keysizes
 from cachectl.analysis.memory.parts import all_memory, node_memory
 from cachectl.analysis.traffic.pressure import Pressure, findings
-from cachectl.model import MemorySample, Page
+from cachectl.model.counters import MemorySample
+from cachectl.model.keys import Page
 from cachectl.server.introspection.memory import read_stats
 
 SIZES = st.integers(0, 2**40)

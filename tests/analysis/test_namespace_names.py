@@ -9,7 +9,7 @@ import pytest
 from cachectl.analysis.keyspace.keyspace import KeyspaceAccumulator
 from cachectl.analysis.naming.namespace_names import names
 from cachectl.analysis.naming.templates import template
-from cachectl.model import Page
+from cachectl.model.keys import Page
 
 
 @pytest.mark.parametrize(

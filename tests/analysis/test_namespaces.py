@@ -18,7 +18,7 @@ from cachectl.analysis.naming.labeltree import fold_classes, folded_name
 from cachectl.analysis.naming.namespaces import PrefixGrouper, index_by, index_of
 from cachectl.analysis.naming.shapes import TemplateIndex
 from cachectl.analysis.naming.templates import labels, template
-from cachectl.model import Page
+from cachectl.model.keys import Page
 
 NODE = "127.0.0.1:6379"
 UUID = b"550e8400-e29b-41d4-a716-446655440000"

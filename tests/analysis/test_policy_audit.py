@@ -14,7 +14,8 @@ from cachectl.analysis.estimates.intervals import Stratum
 from cachectl.analysis.estimates.value_sample import ValueKey
 from cachectl.analysis.naming.groups import DEFAULT_LIMIT
 from cachectl.analysis.naming.shapes import TemplateIndex
-from cachectl.model import Estimate, Page
+from cachectl.model.figures import Estimate
+from cachectl.model.keys import Page
 from cachectl.policy import NamingRule, Policy, Rule, ValueRule
 
 POLICY = Policy(

@@ -12,7 +12,8 @@ import pytest
 from cachectl.analysis.estimates import sizes
 from cachectl.analysis.estimates.intervals import Stratum
 from cachectl.analysis.keyspace.sampling import SampledNamespace, SampledSummary, summarise_sample
-from cachectl.model import Estimate, Page
+from cachectl.model.figures import Estimate
+from cachectl.model.keys import Page
 
 REPEATS = 300
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cachectl.analysis.selecting.selection import ConditionError, Selection, parse_condition
-from cachectl.model import Page
+from cachectl.model.keys import Page
 
 PAGE = Page(
     node="n",

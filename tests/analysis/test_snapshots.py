@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cachectl.analysis.keyspace.keyspace import summarise
 from cachectl.analysis.keyspace.snapshots import Change, diff, diff_pages
-from cachectl.model import Page
+from cachectl.model.keys import Page
 
 
 def scan(*namespaces: tuple[bytes, int, int, int]) -> list[Page]:

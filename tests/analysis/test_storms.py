@@ -18,7 +18,8 @@ from cachectl.analysis.audits.storms import (
 )
 from cachectl.analysis.audits.waves import BLIND, binomial_tail, waves
 from cachectl.analysis.estimates.intervals import Stratum, wilson
-from cachectl.model import Estimate, Page
+from cachectl.model.figures import Estimate
+from cachectl.model.keys import Page
 
 NOW = 1_790_000_000_000
 

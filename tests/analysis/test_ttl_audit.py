@@ -11,7 +11,8 @@ import pytest
 from cachectl.analysis.audits.rule_tally import Short
 from cachectl.analysis.audits.ttl_audit import Audit, Kind, TtlAudit, audit_sample
 from cachectl.analysis.estimates.intervals import Stratum
-from cachectl.model import Estimate, Page
+from cachectl.model.figures import Estimate
+from cachectl.model.keys import Page
 from cachectl.policy import Policy, Rule, TtlRule
 
 POLICY = Policy(

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from cachectl.analysis.estimates.value_sample import ValueSample
-from cachectl.model import Page
+from cachectl.model.keys import Page
 
 
 def page(node: str, *keys: bytes) -> Page:

@@ -15,7 +15,7 @@ from test_schemas import check
 
 from cachectl.analysis.estimates.intervals import Stratum
 from cachectl.analysis.keyspace.cold import IDLE_LEVELS, cold_of_sample
-from cachectl.model import Estimate
+from cachectl.model.figures import Estimate
 from cachectl.server.scanning.columns import Field
 from cachectl.server.scanning.sample import sample
 from cachectl.server.scanning.scan import ScanRequest

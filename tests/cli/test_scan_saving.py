@@ -19,7 +19,7 @@ from proxies import Proxy
 from servers import TestServer
 from topologies import TestCluster, wait_until
 
-from cachectl.model import NO_TTL
+from cachectl.model.keys import NO_TTL
 from cachectl.storage.snapshots import Snapshot
 
 SLOW = ("--rate", "2000")

@@ -10,7 +10,7 @@ from programs import cachectl
 
 from cachectl.cli.ttl.changes import retiming
 from cachectl.errors import UsageError
-from cachectl.model import NEVER
+from cachectl.model.changes import NEVER
 
 YES = ("--yes", "-o", "json", "--max-percent", "100")
 

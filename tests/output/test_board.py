@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from cachectl.model import Finding, Severity
+from cachectl.model.findings import Finding, Severity
 from cachectl.output.board import Board, Gauge, Panel
 from cachectl.output.board_lines import STYLES, Size, draw, text_of
 from cachectl.output.formats.lines import _STAND_INS, cell_width

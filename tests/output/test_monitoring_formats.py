@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reports import SERVER, named, sample, shown
 
-from cachectl.model import Finding, Severity, State, Unavailable, Verdict
+from cachectl.model.findings import Finding, Severity, State, Unavailable, Verdict
 from cachectl.output.report import Column, Kind, Metric, Report, Table
 from cachectl.output.show import Format
 from cachectl.output.verdicts import overall

@@ -9,7 +9,7 @@ from hostile import NAMES
 from reports import sample, shown, terminal, written
 from rich.cells import cell_len
 
-from cachectl.model import Estimate
+from cachectl.model.figures import Estimate
 from cachectl.output.escape import escape
 from cachectl.output.report import Column, Kind, Pairs, Report, Table
 from cachectl.output.show import Format, show

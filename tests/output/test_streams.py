@@ -12,7 +12,7 @@ import yaml
 from hostile import NAMES
 from reports import FORMATS, OF_STATES, terminal, written
 
-from cachectl.model import Unavailable
+from cachectl.model.findings import Unavailable
 from cachectl.output.escape import escape, unescape
 from cachectl.output.report import Column, Kind, Pairs, Report, RowStream, Table
 from cachectl.output.show import Format, show, stream

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from cachectl.config.target import Address, Target
-from cachectl.model import LogicalValue
+from cachectl.model.values import LogicalValue
 from cachectl.server.values.alike import alike
 from cachectl.server.values.logical import PIECE, Abilities, write_commands
 from cachectl.server.wire.connection import NodeConnection

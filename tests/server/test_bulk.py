@@ -10,7 +10,8 @@ from targets import target_of
 from topologies import TestCluster
 
 from cachectl.config.target import Limits
-from cachectl.model import LogicalValue, Page
+from cachectl.model.keys import Page
+from cachectl.model.values import LogicalValue
 from cachectl.server.pace import Pace
 from cachectl.server.scanning.columns import Field
 from cachectl.server.scanning.scan import Scan

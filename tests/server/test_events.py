@@ -16,7 +16,7 @@ from topologies import TestCluster, TestSentinels, wait_until
 
 from cachectl.config.target import Target
 from cachectl.errors import PermissionDeniedError
-from cachectl.model import EventBatch, EventGap, EventMark
+from cachectl.model.events import EventBatch, EventGap, EventMark
 from cachectl.server.events import listening
 from cachectl.server.events.events import EventFeed, EventItem, Inbox
 from cachectl.server.topology.connect import open_server

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from cachectl.config.target import Address, Target
-from cachectl.model import LogicalValue
+from cachectl.model.values import LogicalValue
 from cachectl.server.values.logical import (
     PIECE,
     STRING_PIECE,

@@ -9,7 +9,7 @@ from filling import fill
 from servers import TestServer
 from targets import target_of
 
-from cachectl.model import Page
+from cachectl.model.keys import Page
 from cachectl.server.scanning.columns import Field
 from cachectl.server.scanning.sample import sample
 from cachectl.server.scanning.scan import ScanRequest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachectl.model import Page
+from cachectl.model.keys import Page
 from cachectl.server.scanning.printed import Printed
 
 

@@ -14,7 +14,7 @@ from targets import target_of
 from topologies import wait_until
 
 from cachectl.errors import PermissionDeniedError, RefusedError, UsageError
-from cachectl.model import NO_TTL
+from cachectl.model.keys import NO_TTL
 from cachectl.server.scanning.estimate import estimate
 from cachectl.server.scanning.scan import Field, Progress, Scan, ScanRequest
 from cachectl.server.topology.connect import open_server

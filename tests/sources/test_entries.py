@@ -17,7 +17,8 @@ from rows import batch, entry, problems_of, rendered, values_of
 
 from cachectl.config.manifest import Tag, Ttl, Value
 from cachectl.errors import ConfigError
-from cachectl.model import NO_TTL, LogicalValue
+from cachectl.model.keys import NO_TTL
+from cachectl.model.values import LogicalValue
 from cachectl.sources.entries import LONGEST_KEY, Renderer
 from cachectl.sources.interface import RowBatch
 from cachectl.sources.rendered import TagMember

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cachectl.errors import DamagedError
-from cachectl.model import LogicalValue, PendingEntry, StreamGroup, StreamState
+from cachectl.model.values import LogicalValue, PendingEntry, StreamGroup, StreamState
 from cachectl.storage.elements import pack_value, unpack_value
 
 ids = st.tuples(st.integers(0, 2**63), st.integers(0, 2**63))

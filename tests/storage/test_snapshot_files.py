@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cachectl.errors import DamagedError, UsageError
-from cachectl.model import NO_TTL, Page
+from cachectl.model.keys import NO_TTL, Page
 from cachectl.output.escape import escape
 from cachectl.storage.files import StorageError
 from cachectl.storage.snapshot_writer import SnapshotWriter

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cachectl.errors import ConfigError, DamagedError
-from cachectl.model import KeyCopy, PlannedKey
+from cachectl.model.changes import KeyCopy, PlannedKey
 from cachectl.storage.frames import Reader, Writer
 from cachectl.storage.records import pack_copies, pack_planned, unpack_copies, unpack_planned
 from cachectl.storage.spool import (

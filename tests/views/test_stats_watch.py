@@ -10,7 +10,7 @@ from topscreens import KINDS, NOW, sample
 from cachectl.analysis.traffic.counters import window
 from cachectl.analysis.traffic.traffic import Traffic, traffic
 from cachectl.analysis.traffic.watching import Usual
-from cachectl.model import NodeSample
+from cachectl.model.counters import NodeSample
 from cachectl.output.formats.plain import stream_lines
 from cachectl.output.report import RowStream
 from cachectl.views import stats_watch

@@ -11,7 +11,7 @@ import pytest
 from topscreens import NOW, live, look, screen, shown
 
 from cachectl.analysis.health.live import Live
-from cachectl.model import OwnWork
+from cachectl.model.counters import OwnWork
 from cachectl.views.top import Choice, press
 
 EXPECTED = Path(__file__).with_name("expected")

@@ -33,7 +33,7 @@ from cachectl.actions.execution.transit import Flying, Transit
 from cachectl.actions.planning.changes import Change, Outcome, reason_of
 from cachectl.actions.planning.guards import fits
 from cachectl.errors import PartialError
-from cachectl.model import KeyCopy, PlannedKey
+from cachectl.model.changes import KeyCopy, PlannedKey
 from cachectl.server.pace import Pace
 from cachectl.server.topology.handle import Server
 from cachectl.server.topology.lanes import TEAMS, Lanes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from cachectl.actions.planning.alike import Fingerprint
-from cachectl.model import KeyCopy
+from cachectl.model.changes import KeyCopy
 from cachectl.server.transactions.transaction import Group
 from cachectl.storage.elements import pack_value
 from cachectl.storage.spool import SpoolWriter

@@ -9,7 +9,7 @@ from typing import Self
 
 from cachectl.actions.execution.ledger import Ledger
 from cachectl.errors import PartialError
-from cachectl.model import KeyCopy
+from cachectl.model.changes import KeyCopy
 from cachectl.storage.files import StorageError
 from cachectl.storage.spool import SpoolWriter
 

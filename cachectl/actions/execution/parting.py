@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from operator import attrgetter
 
-from cachectl.model import PlannedKey
+from cachectl.model.changes import PlannedKey
 from cachectl.server.transactions.transaction import Group
 
 _BATCH_BYTES = 32 * 1024 * 1024

@@ -26,7 +26,7 @@ from cachectl.errors import (
     DamagedError,
     PartialError,
 )
-from cachectl.model import KeyCopy, PlannedKey
+from cachectl.model.changes import KeyCopy, PlannedKey
 from cachectl.server.pace import Pace, RateCap
 from cachectl.server.topology.handle import Server
 from cachectl.server.transactions.locks import Lock

@@ -18,7 +18,7 @@ from cachectl.actions.execution.recovery import (
 )
 from cachectl.actions.planning.changes import Outcome
 from cachectl.errors import PartialError
-from cachectl.model import PlannedKey
+from cachectl.model.changes import PlannedKey
 from cachectl.server.pace import Pace
 from cachectl.server.topology.handle import Server
 from cachectl.server.topology.lanes import Lanes

@@ -20,7 +20,7 @@ from typing import Protocol
 from cachectl.actions.execution.keeping import Keeper
 from cachectl.actions.execution.parting import in_waves
 from cachectl.actions.planning.changes import Change
-from cachectl.model import KeyCopy
+from cachectl.model.changes import KeyCopy
 from cachectl.server.pace import Pace
 from cachectl.server.topology.lanes import TEAMS, Lanes
 from cachectl.server.transactions.transaction import Group, MovedError

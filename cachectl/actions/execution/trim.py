@@ -17,7 +17,8 @@ from cachectl.actions.execution.ledger import Ledger
 from cachectl.actions.execution.recovery import TROUBLE, Recovery
 from cachectl.actions.planning.changes import Outcome
 from cachectl.errors import PartialError
-from cachectl.model import NEVER, KeyCopy, LogicalValue
+from cachectl.model.changes import NEVER, KeyCopy
+from cachectl.model.values import LogicalValue
 from cachectl.server.clock import milliseconds
 from cachectl.server.topology.handle import Server
 from cachectl.server.topology.lanes import Lanes

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from cachectl.actions.planning.changes import ttl_differs
-from cachectl.model import NEVER, KeyCopy, LogicalValue, StreamState
+from cachectl.model.changes import NEVER, KeyCopy
+from cachectl.model.values import LogicalValue, StreamState
 from cachectl.server.clock import milliseconds
 from cachectl.server.transactions.transaction import GIANT
 from cachectl.server.values.logical import UnknownTypeError, read_value

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol
 
-from cachectl.model import NEVER, KeyCopy
+from cachectl.model.changes import NEVER, KeyCopy
 from cachectl.server.topology.slots import slot_of
 from cachectl.server.transactions.locks import OWN_PREFIX
 from cachectl.server.values.logical import Command

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from cachectl import glob
 from cachectl.actions.planning.changes import QUARANTINE, ttl_differs
 from cachectl.errors import PermissionDeniedError, RefusedError
-from cachectl.model import KeyCopy, PlannedKey
+from cachectl.model.changes import KeyCopy, PlannedKey
 from cachectl.policy import NO_RULE, Policy
 from cachectl.server.rights.probing import KEY, Probe, Verdict, ask, user_of
 from cachectl.server.topology.handle import Server

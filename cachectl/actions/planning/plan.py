@@ -19,7 +19,9 @@ from cachectl.analysis.keyspace.keyspace import KeyspaceAccumulator
 from cachectl.analysis.keyspace.summary import KeyspaceSummary
 from cachectl.analysis.traffic.frequencies import expected_loads
 from cachectl.errors import PartialError
-from cachectl.model import NEVER, Page, PlannedKey, Unavailable
+from cachectl.model.changes import NEVER, PlannedKey, tuples_of
+from cachectl.model.findings import Unavailable
+from cachectl.model.keys import Page
 from cachectl.server.clock import ServerClock
 from cachectl.server.pace import Pace, RateCap
 from cachectl.server.scanning.columns import Field
@@ -33,7 +35,6 @@ from cachectl.server.values.logical import UnknownTypeError, read_value
 from cachectl.server.wire.connection import NodeConnection
 from cachectl.server.wire.resp import ReplyError, as_text
 from cachectl.storage.spool import SpoolWriter, create_plan
-from cachectl.tuples import tuples_of
 
 _SAMPLES = 10
 _RESTARTS = 3

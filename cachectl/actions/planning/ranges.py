@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cachectl.config.manifest import DEFAULT_JITTER
-from cachectl.model import NEVER
+from cachectl.model.changes import NEVER
 from cachectl.policy import TtlRule
 
 Range = tuple[int, int]

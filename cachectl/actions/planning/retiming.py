@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 from cachectl.actions.planning.changes import Outcome, done_if_one, fraction, ttl_differs
 from cachectl.actions.planning.ranges import UNLIMITED, range_of
 from cachectl.config.durations import format_duration
-from cachectl.model import NEVER, KeyCopy
+from cachectl.model.changes import NEVER, KeyCopy
 from cachectl.policy import NO_RULE, Policy, Rule
 from cachectl.server.values.logical import Command
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cachectl.actions.planning.changes import sibling
-from cachectl.model import NEVER, LogicalValue
+from cachectl.model.changes import NEVER
+from cachectl.model.values import LogicalValue
 from cachectl.server.transactions.transaction import MOVED_CODES, check
 from cachectl.server.values.logical import Abilities, Command, loses, write_commands
 from cachectl.server.wire.connection import NodeConnection

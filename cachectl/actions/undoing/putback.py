@@ -15,7 +15,8 @@ from cachectl.actions.execution.trim import addition
 from cachectl.actions.planning.alike import is_back
 from cachectl.actions.planning.changes import Change, Rename, ttl_differs
 from cachectl.actions.undoing.beside import Beside, pass_on
-from cachectl.model import NEVER, KeyCopy, LogicalValue
+from cachectl.model.changes import NEVER, KeyCopy
+from cachectl.model.values import LogicalValue
 from cachectl.server.clock import milliseconds
 from cachectl.server.topology.lanes import Lanes
 from cachectl.server.transactions.locks import OWN_PREFIX

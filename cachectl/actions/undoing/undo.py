@@ -20,7 +20,7 @@ from cachectl.actions.planning.registry import change_from_json
 from cachectl.actions.undoing.putback import FATES, Fate, Parts, PutBack
 from cachectl.actions.whereabouts import check_same_server
 from cachectl.errors import ConfigError, DamagedError, PartialError, RefusedError
-from cachectl.model import KeyCopy
+from cachectl.model.changes import KeyCopy
 from cachectl.server.pace import Pace
 from cachectl.server.topology.handle import Server
 from cachectl.server.topology.lanes import Lanes

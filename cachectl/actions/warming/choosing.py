@@ -13,7 +13,7 @@ from typing import Any
 from cachectl.actions.planning.changes import ttl_differs
 from cachectl.actions.undoing.beside import PASSING, Beside
 from cachectl.actions.warming.batch import Batch
-from cachectl.model import NEVER, KeyCopy
+from cachectl.model.changes import NEVER, KeyCopy
 from cachectl.server.topology.lanes import Lanes
 from cachectl.server.transactions.transaction import Group, Wanted
 from cachectl.server.transactions.units import units

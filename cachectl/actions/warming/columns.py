@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from cachectl.actions.warming.journal import Progress
 from cachectl.config.manifest import Entry
-from cachectl.model import LogicalValue
+from cachectl.model.values import LogicalValue
 from cachectl.sources.interface import RowBatch
 from cachectl.sources.rendered import Rendered
 

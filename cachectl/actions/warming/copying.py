@@ -28,7 +28,9 @@ from cachectl.errors import (
     RefusedError,
     UsageError,
 )
-from cachectl.model import NEVER, NO_TTL, KeyCopy, LogicalValue, Page
+from cachectl.model.changes import NEVER, KeyCopy
+from cachectl.model.keys import NO_TTL, Page
+from cachectl.model.values import LogicalValue
 from cachectl.server.pace import Pace
 from cachectl.server.scanning.columns import Field
 from cachectl.server.scanning.scan import Scan

@@ -19,7 +19,8 @@ from cachectl.analysis.estimates.intervals import exact
 from cachectl.analysis.estimates.sizes import Moments, mean_size, total_size
 from cachectl.config.manifest import Entry, Manifest
 from cachectl.errors import RefusedError
-from cachectl.model import Estimate, LogicalValue
+from cachectl.model.figures import Estimate
+from cachectl.model.values import LogicalValue
 from cachectl.server.pace import Pace
 from cachectl.server.topology.handle import Server
 from cachectl.server.topology.lanes import Lanes

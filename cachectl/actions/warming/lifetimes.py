@@ -14,7 +14,7 @@ from zlib import crc32
 from cachectl.actions.planning.ranges import UNLIMITED, Range, range_of, shorter
 from cachectl.config.manifest import Entry, Manifest
 from cachectl.errors import ConfigError
-from cachectl.model import NEVER
+from cachectl.model.changes import NEVER
 from cachectl.policy import TIERS, Policy
 from cachectl.sources.rendered import Rendered
 

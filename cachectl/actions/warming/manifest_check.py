@@ -22,7 +22,7 @@ from cachectl.config.manifest import (
     Manifest,
 )
 from cachectl.errors import CachectlError, ConfigError
-from cachectl.model import Finding, Severity
+from cachectl.model.findings import Finding, Severity
 from cachectl.sources.entries import Renderer
 from cachectl.sources.interface import RowBatch, RowProblem, Source, SourceError
 from cachectl.sources.opening import open_source

@@ -29,7 +29,7 @@ from cachectl.actions.warming.subjects import subjects_of
 from cachectl.actions.warming.writing import Writer
 from cachectl.config.manifest import Existing, Manifest
 from cachectl.errors import PartialError
-from cachectl.model import NEVER
+from cachectl.model.changes import NEVER
 from cachectl.server.clock import ServerClock
 from cachectl.server.pace import Pace
 from cachectl.server.topology.handle import Server

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cachectl.actions.warming.examining import Subjects
 from cachectl.actions.warming.lifetimes import Lifetimes
-from cachectl.model import LogicalValue
+from cachectl.model.values import LogicalValue
 from cachectl.sources.rendered import Rendered
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from cachectl.actions.undoing.beside import pass_on
 from cachectl.errors import CannotConnectError
-from cachectl.model import NEVER
+from cachectl.model.changes import NEVER
 from cachectl.server.clock import milliseconds
 from cachectl.server.topology.lanes import Lanes
 from cachectl.server.topology.node import Node

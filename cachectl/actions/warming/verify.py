@@ -26,7 +26,7 @@ from cachectl.actions.warming.write_behind import Queue
 from cachectl.actions.warming.writing import Writer
 from cachectl.config.manifest import Entry, Existing, Manifest
 from cachectl.errors import CachectlError, PartialError
-from cachectl.model import NEVER
+from cachectl.model.changes import NEVER
 from cachectl.server.clock import ServerClock
 from cachectl.server.pace import Pace
 from cachectl.server.topology.handle import Server

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from cachectl.actions.warming.examining import Fault
 from cachectl.analysis.estimates.intervals import wilson
-from cachectl.model import Estimate
+from cachectl.model.figures import Estimate
 
 TOLD = 20
 """Wrong keys that are named; all of them are counted."""

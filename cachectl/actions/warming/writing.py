@@ -19,7 +19,7 @@ from cachectl.actions.warming.batch import Batch
 from cachectl.actions.warming.choosing import Choice
 from cachectl.actions.warming.tagging import keep_tags, memberships
 from cachectl.errors import CachectlError, CannotConnectError, PartialError
-from cachectl.model import NEVER
+from cachectl.model.changes import NEVER
 from cachectl.server.clock import milliseconds
 from cachectl.server.pace import Pace
 from cachectl.server.topology.handle import Server

@@ -9,7 +9,8 @@ from cachectl.analysis.audits.rule_figures import Figure
 from cachectl.analysis.estimates.intervals import Stratum
 from cachectl.analysis.estimates.value_sample import ValueKey
 from cachectl.analysis.keyspace.sampling import estimate_groups
-from cachectl.model import Estimate, Page, value_of
+from cachectl.model.figures import Estimate, value_of
+from cachectl.model.keys import Page
 
 READABLE = frozenset({"string", "hash", "list", "set", "zset"})
 """Types whose values are judged, each element of those that have some."""

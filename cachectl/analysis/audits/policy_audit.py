@@ -21,7 +21,8 @@ from cachectl.analysis.audits.rule_tally import EXAMPLES, Example, Tally
 from cachectl.analysis.estimates.intervals import Stratum
 from cachectl.analysis.estimates.value_sample import ValueSample
 from cachectl.analysis.naming.groups import GroupIndex
-from cachectl.model import Estimate, Page, value_of
+from cachectl.model.figures import Estimate, value_of
+from cachectl.model.keys import Page
 from cachectl.policy import NO_RULE, Policy, Rule
 
 

@@ -12,7 +12,7 @@ from itertools import takewhile
 
 from cachectl import glob
 from cachectl.analysis.naming.witnesses import witnesses
-from cachectl.model import Finding, Severity
+from cachectl.model.findings import Finding, Severity
 from cachectl.policy import Policy, Rule, has_hash_tag
 
 _TYPES = ("string", "list", "set", "zset", "hash", "stream")

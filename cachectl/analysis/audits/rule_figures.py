@@ -13,7 +13,8 @@ from cachectl.analysis.audits.rule_tally import Tally
 from cachectl.analysis.estimates.intervals import Stratum, exact
 from cachectl.analysis.keyspace.sampling import SampledNamespace, estimate_groups
 from cachectl.analysis.naming.templates import Labels
-from cachectl.model import Estimate, Page
+from cachectl.model.figures import Estimate
+from cachectl.model.keys import Page
 
 Figure = int | Estimate
 Sizes = tuple[Figure, Figure | None]

@@ -14,7 +14,7 @@ from cachectl.analysis.audits.rule_tally import Tally
 from cachectl.analysis.keyspace.keyspace import folding_of
 from cachectl.analysis.naming.groups import GroupIndex
 from cachectl.analysis.naming.shapes import TemplateIndex
-from cachectl.model import Page
+from cachectl.model.keys import Page
 from cachectl.policy import Policy
 
 

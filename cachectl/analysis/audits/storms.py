@@ -16,7 +16,8 @@ from cachectl.analysis.estimates.intervals import Stratum, Z
 from cachectl.analysis.keyspace.keyspace import folding_of
 from cachectl.analysis.naming.groups import GroupIndex
 from cachectl.analysis.naming.shapes import TemplateIndex
-from cachectl.model import Estimate, Page
+from cachectl.model.figures import Estimate
+from cachectl.model.keys import Page
 
 ALPHA = 0.05
 """The chance that a report shows any storm where keys expire at an even rate."""

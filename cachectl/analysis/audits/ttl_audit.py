@@ -25,7 +25,8 @@ from cachectl.analysis.audits.rule_places import RulePlaces
 from cachectl.analysis.audits.rule_tally import Example, Tally
 from cachectl.analysis.estimates.intervals import Stratum
 from cachectl.analysis.naming.groups import GroupIndex
-from cachectl.model import NO_TTL, Estimate, Page
+from cachectl.model.figures import Estimate
+from cachectl.model.keys import NO_TTL, Page
 from cachectl.policy import NO_RULE, Policy, Rule
 
 _STRIDE = 8

@@ -12,7 +12,8 @@ from cachectl.analysis.keyspace.keyspace import KeyspaceAccumulator
 from cachectl.analysis.keyspace.sampling import SampledNamespace, estimate_groups, group_pages
 from cachectl.analysis.keyspace.summary import NamespaceSummary
 from cachectl.analysis.naming.templates import Labels
-from cachectl.model import NO_TTL, Estimate, Page
+from cachectl.model.figures import Estimate
+from cachectl.model.keys import NO_TTL, Page
 
 EDGES: tuple[int, ...] = (
     *(0, 1, 10, 60, 300, 900, 3_600, 6 * 3_600),

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from cachectl.analysis.doctor.facts import Facts, NodeState, Part, Rule
 from cachectl.analysis.health.gauging import persists
 from cachectl.analysis.traffic.counters import number
-from cachectl.model import Finding, Severity
+from cachectl.model.findings import Finding, Severity
 
 _INFO, _WARNING, _CRITICAL = Severity.INFO, Severity.WARNING, Severity.CRITICAL
 LARGE_SHARE = 0.25

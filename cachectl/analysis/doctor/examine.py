@@ -9,7 +9,7 @@ from datetime import date
 from cachectl.analysis.doctor import configuration, keydesign, security
 from cachectl.analysis.doctor.facts import Covered, Facts, Part, Rule
 from cachectl.analysis.doctor.suppress import EXPIRED, Suppressed, apart, unused
-from cachectl.model import Finding, Severity, State, Suppression, Verdict
+from cachectl.model.findings import Finding, Severity, State, Suppression, Verdict
 
 
 @dataclass(frozen=True, slots=True)

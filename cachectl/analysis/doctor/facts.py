@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from cachectl.analysis.doctor.names import Names
-from cachectl.model import Finding, Unavailable, UserRights
+from cachectl.model.findings import Finding, Unavailable
+from cachectl.model.servers import UserRights
 
 
 class Part(StrEnum):

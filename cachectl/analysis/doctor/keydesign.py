@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from cachectl.analysis.doctor.facts import Facts, Part, Rule
 from cachectl.analysis.doctor.names import LONG, Names
-from cachectl.model import Finding, Severity
+from cachectl.model.findings import Finding, Severity
 
 _INFO, _WARNING = Severity.INFO, Severity.WARNING
 SHARE = 0.05

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from cachectl.analysis.estimates.intervals import Stratum
 from cachectl.analysis.naming.templates import SEPARATORS
-from cachectl.model import Page
+from cachectl.model.keys import Page
 
 LONG = 128
 """Bytes from which on a name is long: it is kept in memory, and sent with every command."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from cachectl.analysis.doctor.facts import Covered, Facts, NodeState, Part, Rule
 from cachectl.analysis.doctor.vulnerabilities import AS_OF, known, mended
-from cachectl.model import Finding, Severity
+from cachectl.model.findings import Finding, Severity
 
 _INFO, _WARNING, _CRITICAL = Severity.INFO, Severity.WARNING, Severity.CRITICAL
 DANGEROUS = (

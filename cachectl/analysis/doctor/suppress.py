@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from fnmatch import fnmatchcase
 
-from cachectl.model import Finding, Severity, Suppression
+from cachectl.model.findings import Finding, Severity, Suppression
 
 EXPIRED = "doctor.suppression_expired"
 """The finding for a suppression that has run out."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from cachectl.model import Severity
+from cachectl.model.findings import Severity
 
 AS_OF = "2026-09-01"
 Version = tuple[int, ...]

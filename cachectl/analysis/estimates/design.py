@@ -14,7 +14,7 @@ from math import inf, sqrt
 
 from cachectl.analysis.estimates.intervals import Stratum, Z, student, wilson
 from cachectl.analysis.estimates.sizes import Moments
-from cachectl.model import Estimate
+from cachectl.model.figures import Estimate
 
 _FEW_PAGES = 10
 """Pages with keys of a domain below which its own design effect says little."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import accumulate, chain
 from math import ceil, inf, sqrt
 
-from cachectl.model import Estimate
+from cachectl.model.figures import Estimate
 
 CONFIDENCE = 0.95
 Z = 1.959964

@@ -19,7 +19,7 @@ from math import cbrt, exp, inf, log, sqrt
 from operator import mul
 
 from cachectl.analysis.estimates.intervals import Z, student
-from cachectl.model import Estimate
+from cachectl.model.figures import Estimate
 
 HEAVY = 0.25
 """Skewness of a mean size beyond which its upper end hangs on how the tail goes on."""

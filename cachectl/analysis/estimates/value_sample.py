@@ -16,7 +16,7 @@ from heapq import heappush, heapreplace, nsmallest
 from math import log, log1p
 from typing import NamedTuple
 
-from cachectl.model import Page
+from cachectl.model.keys import Page
 
 
 class ValueKey(NamedTuple):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cachectl.analysis.events.evictions import LRU_CLOCK, AgeSample, NodePressure
 from cachectl.analysis.events.regret import Regret
-from cachectl.model import Finding, Severity
+from cachectl.model.findings import Finding, Severity
 
 NEARLY_FULL = 0.9
 COARSE = 10 * LRU_CLOCK

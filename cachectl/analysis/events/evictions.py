@@ -9,7 +9,8 @@ from itertools import pairwise
 
 from cachectl.analysis.estimates.intervals import Stratum, quantile, student, wilson
 from cachectl.analysis.traffic.counters import number
-from cachectl.model import Estimate, Page
+from cachectl.model.figures import Estimate
+from cachectl.model.keys import Page
 
 LRU_CLOCK = 1.0
 """Seconds that Redis's LRU clock can tell apart (LRU_CLOCK_RESOLUTION in server.h)."""

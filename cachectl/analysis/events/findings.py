@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cachectl.analysis.events.keyevents import EventWindow, Kind, NamespaceEvents
-from cachectl.model import Finding, Severity
+from cachectl.model.findings import Finding, Severity
 
 MIN_EVENTS = 100
 """Events of a kind below which shares say little."""

@@ -15,7 +15,8 @@ from enum import StrEnum
 from cachectl.analysis.keyspace.keyspace import folding_of
 from cachectl.analysis.naming.groups import GroupIndex
 from cachectl.analysis.naming.shapes import TemplateIndex
-from cachectl.model import EventBatch, EventGap, EventMark, Page
+from cachectl.model.events import EventBatch, EventGap, EventMark
+from cachectl.model.keys import Page
 
 
 class Kind(StrEnum):

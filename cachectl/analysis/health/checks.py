@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from cachectl.model import State, Unavailable, Verdict
+from cachectl.model.findings import State, Unavailable, Verdict
 from cachectl.ranges import Range, parse_range
 
 

@@ -18,7 +18,9 @@ from cachectl.analysis.traffic.counters import decimal, number
 from cachectl.analysis.traffic.latency import Distribution
 from cachectl.analysis.traffic.pressure import MIN_FRAGMENTED
 from cachectl.analysis.traffic.traffic import MIN_LOOKUPS, NodeTraffic, Traffic
-from cachectl.model import Estimate, Page, State, Unavailable
+from cachectl.model.figures import Estimate
+from cachectl.model.findings import State, Unavailable
+from cachectl.model.keys import Page
 
 _RESIDENT_FIELDS = ("used_memory_rss", "used_memory")
 

@@ -12,7 +12,7 @@ from cachectl.analysis.traffic.counters import Event
 from cachectl.analysis.traffic.latency import CommandLatency, Distribution
 from cachectl.analysis.traffic.slowest import SlowShape
 from cachectl.analysis.traffic.traffic import Traffic
-from cachectl.model import Finding, Unavailable
+from cachectl.model.findings import Finding, Unavailable
 
 REMEMBERED = 60
 """Looks whose main figures are kept, for a line that shows where they came from."""

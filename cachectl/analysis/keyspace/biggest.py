@@ -8,7 +8,7 @@ from heapq import heappush, heappushpop
 
 from cachectl.analysis.keyspace.keyspace import folding_of
 from cachectl.analysis.naming.groups import GroupIndex
-from cachectl.model import Page
+from cachectl.model.keys import Page
 
 Entry = tuple[int, bytes, str, int | None, int | None]
 """What ranks it, key, type, bytes, elements."""

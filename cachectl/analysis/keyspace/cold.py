@@ -17,7 +17,9 @@ from cachectl.analysis.keyspace.sampling import SampledNamespace, estimate_group
 from cachectl.analysis.naming.groups import GroupIndex
 from cachectl.analysis.naming.namespaces import index_by
 from cachectl.analysis.naming.templates import Labels
-from cachectl.model import Estimate, Figure, Finding, Page, Severity, value_of
+from cachectl.model.figures import Estimate, Figure, value_of
+from cachectl.model.findings import Finding, Severity
+from cachectl.model.keys import Page
 
 _WIDTH = 8
 """Keys and bytes: in all, and of three levels at most."""

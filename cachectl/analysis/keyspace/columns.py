@@ -14,7 +14,7 @@ from itertools import repeat
 from operator import add, mul
 
 from cachectl.analysis.keyspace.histogram import IDLE_BOUNDS, STRIDE, TTL_BOUNDS
-from cachectl.model import Page
+from cachectl.model.keys import Page
 
 _LAST_TYPE = STRIDE - 1
 

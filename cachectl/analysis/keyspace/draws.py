@@ -11,7 +11,7 @@ from cachectl.analysis.estimates.intervals import Stratum
 from cachectl.analysis.estimates.sizes import Moments
 from cachectl.analysis.keyspace.summary import LargestKey
 from cachectl.analysis.naming.templates import Labels
-from cachectl.model import NO_TTL, Page
+from cachectl.model.keys import NO_TTL, Page
 
 LARGEST = 20
 """How many of the largest keys are kept."""

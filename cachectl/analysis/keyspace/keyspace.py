@@ -33,7 +33,7 @@ from cachectl.analysis.naming.groups import Folding, GroupIndex
 from cachectl.analysis.naming.labeltree import Node
 from cachectl.analysis.naming.namespaces import Grouper, index_by, index_of
 from cachectl.analysis.naming.templates import Labels
-from cachectl.model import Page
+from cachectl.model.keys import Page
 
 FREQ_BOUNDS: list[int] = list(range(256))
 """LFU counters are their own bins."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cachectl.analysis.naming.namespaces import NamedIndex
-from cachectl.model import Page
+from cachectl.model.keys import Page
 from cachectl.policy import NO_RULE, Policy
 
 NO_LAYER = b"(no layer)"

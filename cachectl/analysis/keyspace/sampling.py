@@ -22,7 +22,8 @@ from cachectl.analysis.keyspace.summary import Fold, LargestKey
 from cachectl.analysis.naming.groups import DEFAULT_LIMIT, Folding, GroupIndex
 from cachectl.analysis.naming.namespaces import Grouper, index_by, index_of
 from cachectl.analysis.naming.templates import Labels
-from cachectl.model import Estimate, Page
+from cachectl.model.figures import Estimate
+from cachectl.model.keys import Page
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from enum import StrEnum
 from cachectl.analysis.keyspace.keyspace import KeyspaceAccumulator, folding_of
 from cachectl.analysis.keyspace.summary import KeyspaceSummary, NamespaceSummary
 from cachectl.analysis.naming.namespaces import Grouper
-from cachectl.model import Page
+from cachectl.model.keys import Page
 
 LOST_TTL_SHARE = 0.01
 """A namespace lost its TTL when the share of its keys without one rose by at least so much."""

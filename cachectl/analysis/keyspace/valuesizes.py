@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from cachectl.analysis.estimates.intervals import Stratum
 from cachectl.analysis.keyspace.sampling import estimate_groups
-from cachectl.model import Figure, Page
+from cachectl.model.figures import Figure
+from cachectl.model.keys import Page
 
 _LINE = re.compile(r"db(\d+)_distrib_([a-z]+)_(sizes|items)")
 _TYPES = {"strings": "string", "lists": "list", "sets": "set", "zsets": "zset", "hashes": "hash"}

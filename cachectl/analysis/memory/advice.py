@@ -12,7 +12,10 @@ from dataclasses import dataclass, field, replace
 from cachectl.analysis.estimates.intervals import Stratum
 from cachectl.analysis.keyspace.sampling import estimate_groups
 from cachectl.analysis.naming.templates import Labels
-from cachectl.model import Estimate, Figure, Finding, LogicalValue, Page, Severity, value_of
+from cachectl.model.figures import Estimate, Figure, value_of
+from cachectl.model.findings import Finding, Severity
+from cachectl.model.keys import Page
+from cachectl.model.values import LogicalValue
 
 WORTH_SHARE = 0.01
 WORTH_BYTES = 64 * 1024

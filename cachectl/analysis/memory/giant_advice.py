@@ -11,7 +11,9 @@ from cachectl.analysis.memory.advice import Advice
 from cachectl.analysis.memory.giants import is_giant
 from cachectl.analysis.memory.keycosts import KeyCosts, parts_of
 from cachectl.analysis.memory.value_advice import BUCKET
-from cachectl.model import KeyDetails, LogicalValue, Severity
+from cachectl.model.findings import Severity
+from cachectl.model.keys import KeyDetails
+from cachectl.model.values import LogicalValue
 
 _COMPACT = frozenset({"hash", "set", "zset"})
 _WIDEST = 64

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cachectl.analysis.keyspace.biggest import BigKey
-from cachectl.model import Finding, Severity
+from cachectl.model.findings import Finding, Severity
 
 GIANT_BYTES = 10 * 1024 * 1024
 GIANT_ELEMENTS = 100_000

@@ -10,7 +10,8 @@ from cachectl.analysis.keyspace.cold import COLD_SHARE, IDLE_LEVELS
 from cachectl.analysis.memory.advice import Advice, Drawn, Savings, about
 from cachectl.analysis.memory.keycosts import KeyCosts
 from cachectl.analysis.naming.templates import Labels
-from cachectl.model import NO_TTL, value_of
+from cachectl.model.figures import value_of
+from cachectl.model.keys import NO_TTL
 
 SHORT = 2
 """Letters that are left of a word of a name."""

@@ -16,7 +16,7 @@ from statistics import median
 
 from cachectl.analysis.memory import encodings
 from cachectl.analysis.memory.advice import Drawn
-from cachectl.model import LogicalValue
+from cachectl.model.values import LogicalValue
 
 EMBEDDED = 200
 """Strings up to so many bytes may lie within their object, and say nothing of the rest."""

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from cachectl.analysis.memory import encodings
 from cachectl.analysis.memory.advice import Advice, Drawn, Savings
 from cachectl.analysis.memory.keycosts import KeyCosts, parts_of
-from cachectl.model import LogicalValue, value_of
+from cachectl.model.figures import value_of
+from cachectl.model.values import LogicalValue
 
 _LOOSE = frozenset({"hashtable", "skiplist"})
 ENTRIES = (128, 256, 512, 1024)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from cachectl.analysis.traffic.counters import decimal, number
 from cachectl.analysis.traffic.pressure import Pressure
-from cachectl.model import MemorySample
+from cachectl.model.counters import MemorySample
 
 # Part → the fields of MEMORY STATS that make it up (several names for what is the same).
 _OF_STATS: dict[str, tuple[str, ...]] = {

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 
 from cachectl.analysis.memory.advice import Advice
 from cachectl.analysis.traffic.counters import decimal, number
-from cachectl.model import Finding, MemorySample, Severity
+from cachectl.model.counters import MemorySample
+from cachectl.model.findings import Finding, Severity
 
 TIGHT = 0.9
 """The share of the machine's memory beyond which maxmemory leaves too little for all else."""

@@ -9,7 +9,9 @@ from cachectl.analysis.memory import encodings
 from cachectl.analysis.memory.advice import Advice, Drawn, Savings, about, name_of
 from cachectl.analysis.memory.keycosts import KeyCosts
 from cachectl.analysis.naming.templates import Labels
-from cachectl.model import NO_TTL, Estimate, LogicalValue, value_of
+from cachectl.model.figures import Estimate, value_of
+from cachectl.model.keys import NO_TTL
+from cachectl.model.values import LogicalValue
 
 Packer = Callable[[bytes], int]
 """Bytes → how many they are when compressed."""

@@ -13,7 +13,7 @@ from typing import Protocol
 from cachectl.analysis.naming.folding import Limits, fold, graft
 from cachectl.analysis.naming.labeltree import Node
 from cachectl.analysis.naming.templates import Labels
-from cachectl.model import Page
+from cachectl.model.keys import Page
 
 DEFAULT_LIMIT = 10_000
 """Groups that live at once. One costs about 1.5 kB with its statistics."""

@@ -10,7 +10,7 @@ from typing import Protocol
 from cachectl.analysis.naming import templates
 from cachectl.analysis.naming.groups import DEFAULT_LIMIT, GroupIndex
 from cachectl.analysis.naming.shapes import TemplateIndex
-from cachectl.model import Page
+from cachectl.model.keys import Page
 
 
 class Grouper(Protocol):

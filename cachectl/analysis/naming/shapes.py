@@ -21,7 +21,7 @@ from cachectl.analysis.naming.groups import DEFAULT_LIMIT, GroupIndex
 from cachectl.analysis.naming.labeltree import Node, folded_name
 from cachectl.analysis.naming.templates import MAX_SEGMENTS, Labels
 from cachectl.keypatterns import DIGEST_MASK, UUID_MASK, masked
-from cachectl.model import Page
+from cachectl.model.keys import Page
 
 _ZEROS = bytes(48 if 48 <= byte <= 57 else byte for byte in range(256))
 _MAX_SHAPES = 32_768

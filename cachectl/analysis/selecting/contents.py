@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from cachectl.analysis.selecting import jsonpath
 from cachectl.analysis.selecting.selection import Condition
-from cachectl.model import Page
+from cachectl.model.keys import Page
 
 Read = Callable[[str, Sequence[bytes], Condition], Sequence[bytes | None]]
 """(node, keys, condition) → the content that the condition is about, for each key: a field of a

@@ -23,7 +23,7 @@ from typing import Any
 
 from cachectl.analysis.naming import namespace_names
 from cachectl.analysis.selecting import jsonpath
-from cachectl.model import NO_TTL, Page
+from cachectl.model.keys import NO_TTL, Page
 
 Matcher = Callable[[bytes], object]
 

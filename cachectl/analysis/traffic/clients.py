@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from cachectl.model import Finding, Severity
+from cachectl.model.findings import Finding, Severity
 
 GROUPINGS = ("name", "address", "library", "user", "database")
 

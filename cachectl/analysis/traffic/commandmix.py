@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cachectl.analysis.traffic.counters import CommandCount
 from cachectl.analysis.traffic.traffic import Traffic
-from cachectl.model import Finding, Severity
+from cachectl.model.findings import Finding, Severity
 
 FAILING = 0.05
 """Share of the calls of one command above which its failures are worth a finding."""

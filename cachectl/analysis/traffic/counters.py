@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from cachectl.model import NodeSample, OwnWork
+from cachectl.model.counters import NodeSample, OwnWork
 
 FIELDS: dict[str, str] = {
     "hits": "keyspace_hits",

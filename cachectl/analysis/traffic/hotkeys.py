@@ -16,7 +16,9 @@ from typing import Protocol
 
 from cachectl.analysis.estimates.intervals import Z, student
 from cachectl.analysis.naming.templates import template
-from cachectl.model import Estimate, Finding, Page, Severity
+from cachectl.model.figures import Estimate
+from cachectl.model.findings import Finding, Severity
+from cachectl.model.keys import Page
 
 LFU_START = 5
 LFU_TOP = 255

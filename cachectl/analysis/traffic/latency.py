@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from cachectl.model import Finding, Severity
+from cachectl.model.findings import Finding, Severity
 
 _STEPS = (1, 2, 5)
 _LOWEST, _HIGHEST = 1e-6, 100.0

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cachectl.analysis.traffic.counters import decimal, number
-from cachectl.model import Finding, Severity
+from cachectl.model.findings import Finding, Severity
 
 MIN_FRAGMENTED = 128 * 1024 * 1024
 """Bytes lost to fragmentation below which the ratio says little: small servers are all overhead."""

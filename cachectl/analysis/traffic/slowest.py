@@ -8,7 +8,7 @@ from typing import Protocol
 
 from cachectl.analysis.naming.commandshape import shape_of
 from cachectl.analysis.traffic.commandmix import BLOCKING
-from cachectl.model import Finding, Severity
+from cachectl.model.findings import Finding, Severity
 
 LATELY = 3600.0
 """Seconds back to which an entry is a finding: the log keeps what happened long ago as well."""

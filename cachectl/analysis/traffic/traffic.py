@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from cachectl.analysis.traffic.counters import FIELDS, CommandCount, NodeWindow, decimal, number
 from cachectl.analysis.traffic.pressure import Pressure
 from cachectl.analysis.traffic.pressure import findings as of_pressure
-from cachectl.model import Finding, Severity
+from cachectl.model.findings import Finding, Severity
 
 MIN_LOOKUPS = 100
 """Look-ups below which a hit ratio says little."""

@@ -15,7 +15,8 @@ from cachectl.errors import AuthenticationError, CachectlError, CannotConnectErr
 if TYPE_CHECKING:
     from cachectl.analysis.health.checks import Limits, Measurement
     from cachectl.config.target import CheckRanges, Thresholds
-    from cachectl.model import NodeSample, Unavailable, Verdict
+    from cachectl.model.counters import NodeSample
+    from cachectl.model.findings import Unavailable, Verdict
     from cachectl.output.report import Report
     from cachectl.policy import Policy
     from cachectl.server.introspection.latency import Probe
@@ -132,7 +133,7 @@ def unreachable(app: App, error: CannotConnectError) -> Report:
 
     A server that is down is CRITICAL; a login that it refuses says nothing about the cache.
     """
-    from cachectl.model import State, Unavailable, Verdict
+    from cachectl.model.findings import State, Unavailable, Verdict
     from cachectl.views.check import CONNECT, Checked, check_report
 
     refused = isinstance(error, AuthenticationError)
@@ -165,7 +166,7 @@ class _Look:
 
     def out_of_reach(self) -> Iterator[Verdict]:
         """Yield what nodes that can't be reached, or asked, amount to."""
-        from cachectl.model import State, Verdict
+        from cachectl.model.findings import State, Verdict
         from cachectl.server.introspection.stats import REFUSED
         from cachectl.views.check import CONNECT
 
@@ -275,7 +276,7 @@ class _Look:
     def _of_server(self, probes: list[Probe]) -> Iterator[Measurement]:
         from cachectl.analysis.health import gauging
         from cachectl.analysis.health.checks import Measurement
-        from cachectl.model import Unavailable
+        from cachectl.model.findings import Unavailable
         from cachectl.server.topology.replication import lag_of
 
         yield self._latency(probes)
@@ -296,7 +297,7 @@ class _Look:
     def _latency(self, probes: list[Probe]) -> Measurement:
         from cachectl.analysis.health.gauging import of_latency
         from cachectl.analysis.traffic.latency import distribution, without_delays
-        from cachectl.model import Unavailable
+        from cachectl.model.findings import Unavailable
 
         lost = [probe for probe in probes if probe.error is not None]
         gap = None
@@ -307,7 +308,7 @@ class _Look:
 
     def _backlog(self, name: str) -> Measurement:
         from cachectl.analysis.health.checks import Measurement, subject_of
-        from cachectl.model import Unavailable
+        from cachectl.model.findings import Unavailable
         from cachectl.server.introspection.backlog import backlog_of
 
         key, group = _key_and_group(subject_of(name))

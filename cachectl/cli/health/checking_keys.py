@@ -21,7 +21,7 @@ def measure_keys(
 ) -> Iterator[Measurement]:
     """Yield what a sample of about n keys says on each check."""
     from cachectl.analysis.health.checks import OF_POLICY, Measurement
-    from cachectl.model import Unavailable
+    from cachectl.model.findings import Unavailable
     from cachectl.server.scanning.columns import Field
     from cachectl.server.scanning.sample import sample
     from cachectl.server.scanning.scan_types import ScanRequest
@@ -92,7 +92,7 @@ def _share(name: str, drawn: Sample, policy: Policy | None) -> Measurement:
     """Return the share of the bytes that a pattern, or a rule of the policy, holds."""
     from cachectl.analysis.health.checks import Measurement, subject_of
     from cachectl.analysis.health.gauging import share_of_keys
-    from cachectl.model import Unavailable
+    from cachectl.model.findings import Unavailable
 
     subject = subject_of(name).encode("utf-8", "surrogateescape")
     unsized = [gap for gap in drawn.unavailable if gap.what == "bytes"]

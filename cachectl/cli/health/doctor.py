@@ -13,7 +13,7 @@ from cachectl.cli.context import App, context
 from cachectl.cli.stats import measuring
 
 if TYPE_CHECKING:
-    from cachectl.model import Suppression
+    from cachectl.model.findings import Suppression
 
 app = typer.Typer(rich_markup_mode=None)
 

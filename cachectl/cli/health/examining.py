@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from cachectl.analysis.estimates.intervals import Stratum
     from cachectl.analysis.keyspace.sampling import SampledSummary
     from cachectl.analysis.keyspace.summary import KeyspaceSummary
-    from cachectl.model import Finding, Page, Unavailable, UserRights
+    from cachectl.model.findings import Finding, Unavailable
+    from cachectl.model.keys import Page
+    from cachectl.model.servers import UserRights
     from cachectl.output.progress import Progress
     from cachectl.policy import Policy
     from cachectl.server.introspection.latency import Probe
@@ -106,7 +108,7 @@ class Examination:
         )
 
     def _miss(self, part: Part, reason: str, remedy: str | None = None) -> None:
-        from cachectl.model import Unavailable
+        from cachectl.model.findings import Unavailable
 
         self._missing.setdefault(part, Unavailable(str(part), reason, remedy))
 
@@ -116,7 +118,7 @@ class Examination:
         from cachectl.analysis.memory.settings import settings_findings
         from cachectl.analysis.traffic import commandmix, traffic
         from cachectl.cli.stats.measuring_latency import probing
-        from cachectl.model import MemorySample
+        from cachectl.model.counters import MemorySample
 
         with probing(self._server) as probes:
             try:
@@ -246,7 +248,7 @@ class Examination:
     def _rights(self) -> tuple[str, Sequence[str], UserRights | None]:
         from cachectl.analysis.doctor.facts import Part
         from cachectl.analysis.doctor.security import DANGEROUS
-        from cachectl.model import Unavailable
+        from cachectl.model.findings import Unavailable
         from cachectl.server.rights.rights import allowed_of, rights_of
 
         node = self._server.primaries[0]
@@ -344,7 +346,7 @@ class Examination:
         """Hold the keys against the policy, where there is one."""
         from cachectl.analysis.doctor.facts import Part
         from cachectl.cli.ttl.auditing import audit_of_sample
-        from cachectl.model import Severity
+        from cachectl.model.findings import Severity
         from cachectl.views.ttl_audit import Remedies, findings
 
         if self._policy is None or Part.TTLS in self._missing:

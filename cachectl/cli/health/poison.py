@@ -11,7 +11,8 @@ from cachectl.errors import RefusedError
 if TYPE_CHECKING:
     from cachectl.analysis.audits.judged_values import Judged
     from cachectl.analysis.estimates.value_sample import ValueKey
-    from cachectl.model import LogicalValue, Page
+    from cachectl.model.keys import Page
+    from cachectl.model.values import LogicalValue
     from cachectl.policy import Policy
     from cachectl.server.topology.handle import Server
     from cachectl.server.values.contents import ContentReader
@@ -120,7 +121,7 @@ class ValueJudge:
         self.close()
 
     def _collections(self, group: Sequence[ValueKey]) -> list[LogicalValue | None]:
-        from cachectl.model import Page
+        from cachectl.model.keys import Page
 
         page = Page(
             group[0].node,

@@ -287,7 +287,7 @@ def carry_out(
     """Begin or resume a run, write the audit line whatever becomes of it, and report."""
     from cachectl.actions.execution.run import begin, troubled_keys
     from cachectl.errors import CachectlError
-    from cachectl.model import Unavailable
+    from cachectl.model.findings import Unavailable
     from cachectl.views.invalidate import run_report
 
     def resumable() -> str:

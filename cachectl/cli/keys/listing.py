@@ -9,7 +9,7 @@ from cachectl.cli.context import App
 
 if TYPE_CHECKING:
     from cachectl.cli.selectors import Chooser
-    from cachectl.model import Page
+    from cachectl.model.keys import Page
     from cachectl.output.report import Report
     from cachectl.server.scanning.columns import Field
     from cachectl.server.topology.handle import Server

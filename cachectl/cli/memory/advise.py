@@ -12,7 +12,10 @@ from cachectl.errors import CachectlError
 
 if TYPE_CHECKING:
     from cachectl.analysis.memory.advice import Advice, Drawn
-    from cachectl.model import KeyDetails, LogicalValue, MemorySample, Unavailable
+    from cachectl.model.counters import MemorySample
+    from cachectl.model.findings import Unavailable
+    from cachectl.model.keys import KeyDetails
+    from cachectl.model.values import LogicalValue
     from cachectl.server.topology.handle import Server
 
 _LEAST = 512
@@ -103,7 +106,7 @@ def _draw(work: Work, found: Advised) -> Drawn:
 def _look_into(work: Work, found: Advised, drawn: Drawn, most_bytes: int) -> Drawn:
     """Read values of whole pages in random order until the budget is spent."""
     from cachectl.analysis.memory.advice import thinned
-    from cachectl.model import Unavailable
+    from cachectl.model.findings import Unavailable
     from cachectl.server.values.peeking import Peeker
 
     values: dict[int, list[LogicalValue | None]] = {}

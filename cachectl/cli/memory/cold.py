@@ -27,7 +27,7 @@ def cold_of(work: Work, by: str, depth: int | None) -> tuple[KeyPass, ColdSummar
 def notes_on(server: Server, summary: ColdSummary) -> list[str]:
     """Return what people should know of idle times on this server."""
     from cachectl.analysis.keyspace.cold import LFU_LEVELS
-    from cachectl.model import value_of
+    from cachectl.model.figures import value_of
     from cachectl.output.units import show_duration
     from cachectl.server.introspection.memory import setting
     from cachectl.server.wire.info import number

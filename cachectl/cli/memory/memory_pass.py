@@ -15,7 +15,7 @@ from cachectl.errors import UsageError
 
 if TYPE_CHECKING:
     from cachectl.analysis.estimates.intervals import Stratum
-    from cachectl.model import Page
+    from cachectl.model.keys import Page
     from cachectl.output.report import Report
     from cachectl.server.scanning.columns import Field
     from cachectl.server.scanning.sample import Sample

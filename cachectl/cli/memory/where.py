@@ -11,7 +11,7 @@ from cachectl.errors import RefusedError
 if TYPE_CHECKING:
     from cachectl.analysis.keyspace.layers import LayerGrouper
     from cachectl.analysis.keyspace.valuesizes import SizeBin
-    from cachectl.model import Unavailable
+    from cachectl.model.findings import Unavailable
     from cachectl.policy import Policy
     from cachectl.views.memory import KeysMemory
 
@@ -79,6 +79,6 @@ def _estimated(done: KeyPass, by: str, depth: int | None, grouper: LayerGrouper 
 
 def refused(error: RefusedError) -> Unavailable:
     """Return the gap that a login leaves which may not read keys."""
-    from cachectl.model import Unavailable
+    from cachectl.model.findings import Unavailable
 
     return Unavailable("the memory of keys", error.message, error.hint)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cachectl.analysis.audits.judged_values import Judged
     from cachectl.analysis.estimates.value_sample import ValueKey
     from cachectl.cli.health.poison import ValueJudge
-    from cachectl.model import Unavailable
+    from cachectl.model.findings import Unavailable
     from cachectl.policy import Policy
     from cachectl.server.scanning.columns import Field
     from cachectl.views.policy_audit import AuditedPolicy
@@ -81,7 +81,7 @@ class _Reading:
     def judged(self, wanted: Sequence[ValueKey], done: KeyPass) -> list[Judged]:
         """Return what the values of these keys are. A Ctrl-C is kept with the pass."""
         from cachectl.cli.health.poison import ValueJudge
-        from cachectl.model import Unavailable
+        from cachectl.model.findings import Unavailable
 
         found: list[Judged] = []
         if not self.most or not wanted or done.interruption is not None:
@@ -108,7 +108,7 @@ class _Reading:
         return found
 
     def _wanted(self, values: int | None) -> int:
-        from cachectl.model import Unavailable
+        from cachectl.model.findings import Unavailable
 
         if not any(rule.value for rule in self._policy.rules):
             return 0
@@ -125,7 +125,7 @@ class _Reading:
         return values
 
     def _gaps(self, judge: ValueJudge) -> None:
-        from cachectl.model import Unavailable
+        from cachectl.model.findings import Unavailable
 
         self.unavailable += judge.reader.gaps
         if judge.skipped:

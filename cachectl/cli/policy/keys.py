@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cachectl.analysis.keyspace.summary import NamespaceSummary
     from cachectl.cli.scan.scanning import Accumulator
     from cachectl.config.policy_template import Observed
-    from cachectl.model import Finding
+    from cachectl.model.findings import Finding
     from cachectl.policy import Policy
     from cachectl.views.policy import Linted
 
@@ -42,7 +42,7 @@ def linted(app: App, policy: Policy, *, from_scan: bool, snapshot: Path | None) 
 
 def _values(policy: Policy) -> Iterator[Finding]:
     """Yield the rules whose values can't be judged."""
-    from cachectl.model import Finding, Severity
+    from cachectl.model.findings import Finding, Severity
     from cachectl.values.judging import JudgingError, judge_of
 
     for rule in policy.rules:

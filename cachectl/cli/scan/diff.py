@@ -14,7 +14,7 @@ from cachectl.cli.context import App, context
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cachectl.model import Page
+    from cachectl.model.keys import Page
     from cachectl.storage.snapshots import Snapshot
     from cachectl.views.diff import Scope
 

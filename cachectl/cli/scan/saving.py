@@ -12,7 +12,7 @@ from cachectl.errors import DamagedError, UsageError
 
 if TYPE_CHECKING:
     from cachectl.analysis.keyspace.keyspace import KeyspaceAccumulator
-    from cachectl.model import Page
+    from cachectl.model.keys import Page
     from cachectl.server.scanning.scan_types import (
         NodeOutcome,
         ResumePoint,

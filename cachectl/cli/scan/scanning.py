@@ -11,7 +11,7 @@ from cachectl.cli.interruptions import Interruptions
 
 if TYPE_CHECKING:
     from cachectl.cli.scan.saving import Saving
-    from cachectl.model import Page
+    from cachectl.model.keys import Page
     from cachectl.server.scanning.estimate import ScanEstimate
     from cachectl.server.scanning.scan_types import Progress, ScanOutcome, ScanRequest
     from cachectl.server.topology.handle import Server

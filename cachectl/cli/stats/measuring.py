@@ -15,7 +15,8 @@ from cachectl.errors import CachectlError, UsageError
 
 if TYPE_CHECKING:
     from cachectl.analysis.traffic.traffic import Limits, Traffic
-    from cachectl.model import NodeSample, Unavailable
+    from cachectl.model.counters import NodeSample
+    from cachectl.model.findings import Unavailable
     from cachectl.output.report import Report
     from cachectl.server.introspection.stats import Sampler, Samples
     from cachectl.server.topology.connect import Server
@@ -218,7 +219,7 @@ def compare(before: Sequence[NodeSample], after: Samples, sampler: Sampler) -> T
 
 def at_start(sample: NodeSample) -> NodeSample:
     """Return the sample that would have been taken when the node was started."""
-    from cachectl.model import NodeSample
+    from cachectl.model.counters import NodeSample
 
     uptime = float(sample.info.get("uptime_in_seconds", "0"))
     same = {name: sample.info[name] for name in ("run_id", "role") if name in sample.info}

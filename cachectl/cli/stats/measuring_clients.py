@@ -13,7 +13,7 @@ from cachectl.errors import CachectlError
 
 if TYPE_CHECKING:
     from cachectl.analysis.traffic.clients import Group, NodeClients
-    from cachectl.model import Unavailable
+    from cachectl.model.findings import Unavailable
     from cachectl.output.report import Report
     from cachectl.server.introspection.asked import Ask
     from cachectl.server.introspection.clients import ClientsOfNode
@@ -66,7 +66,7 @@ def look(
     server: Server, ask: Ask | None = None
 ) -> tuple[dict[str, ClientsOfNode], list[Unavailable]]:
     """Return who is connected to each node, and what could not be had. Raises CachectlError."""
-    from cachectl.model import Unavailable
+    from cachectl.model.findings import Unavailable
     from cachectl.server.introspection.asked import plainly
     from cachectl.server.introspection.clients import clients_of
     from cachectl.server.topology.parallel import run_all

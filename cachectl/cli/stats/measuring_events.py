@@ -12,7 +12,7 @@ from cachectl.errors import CachectlError
 
 if TYPE_CHECKING:
     from cachectl.cli.stats.notifying import Heard
-    from cachectl.model import Finding, Unavailable
+    from cachectl.model.findings import Finding, Unavailable
     from cachectl.output.report import Report
 
 

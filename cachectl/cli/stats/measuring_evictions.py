@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from cachectl.analysis.events.keyevents import EventWindow
     from cachectl.analysis.events.regret import RegretTracker
     from cachectl.cli.stats.notifying import Heard
-    from cachectl.model import EventBatch, Unavailable
+    from cachectl.model.events import EventBatch
+    from cachectl.model.findings import Unavailable
     from cachectl.output.report import Report
     from cachectl.server.topology.connect import Server
 
@@ -94,7 +95,7 @@ def measure(
 
 
 def _no_events(error: CachectlError) -> Unavailable:
-    from cachectl.model import Unavailable
+    from cachectl.model.findings import Unavailable
 
     return Unavailable("evictions by namespace, and regret", error.message, error.hint)
 
@@ -191,7 +192,7 @@ def _ages(server: Server, gaps: list[Unavailable]) -> tuple[AgeSample, int]:
     """Return what a sample of keys says of their ages, and the look-ups that it took."""
     from cachectl.analysis.estimates.intervals import Stratum
     from cachectl.analysis.events.evictions import AgeSample, age_sample
-    from cachectl.model import Unavailable
+    from cachectl.model.findings import Unavailable
     from cachectl.server.scanning.columns import Field
     from cachectl.server.scanning.sample import sample
     from cachectl.server.scanning.scan_types import ScanRequest

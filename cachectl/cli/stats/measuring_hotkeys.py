@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from cachectl.analysis.traffic.hotkeys import HotKey, MonitorPlan
     from cachectl.analysis.traffic.traffic import NodeTraffic, Traffic
-    from cachectl.model import Unavailable
+    from cachectl.model.findings import Unavailable
     from cachectl.output.report import Report
     from cachectl.server.introspection.hotkeys import KeyRanking
     from cachectl.server.introspection.monitor import MonitoredBurst

@@ -14,7 +14,7 @@ from cachectl.errors import CachectlError
 
 if TYPE_CHECKING:
     from cachectl.analysis.traffic.latency import CommandLatency, Counts
-    from cachectl.model import Finding, Unavailable
+    from cachectl.model.findings import Finding, Unavailable
     from cachectl.output.report import Report
     from cachectl.server.introspection.asked import Ask
     from cachectl.server.introspection.latency import LatencyFacts, Probe
@@ -81,7 +81,7 @@ def read_facts(
     server: Server, ask: Ask | None = None
 ) -> tuple[list[LatencyFacts], list[Unavailable]]:
     """Return histograms and events of each node, and what could not be had."""
-    from cachectl.model import Unavailable
+    from cachectl.model.findings import Unavailable
     from cachectl.server.introspection.asked import plainly
     from cachectl.server.introspection.latency import latency_facts
     from cachectl.server.topology.parallel import run_all
@@ -148,7 +148,7 @@ def judged(
 
 
 def _gaps(facts: Sequence[LatencyFacts], probes: Sequence[Probe]) -> list[Unavailable]:
-    from cachectl.model import Unavailable
+    from cachectl.model.findings import Unavailable
     from cachectl.server.scanning.scan_types import merged
 
     gaps = merged([list(one.unavailable) for one in facts])

@@ -9,7 +9,7 @@ from cachectl.cli.context import App
 from cachectl.errors import CachectlError
 
 if TYPE_CHECKING:
-    from cachectl.model import Unavailable
+    from cachectl.model.findings import Unavailable
     from cachectl.output.report import Report
     from cachectl.server.introspection.asked import Ask
     from cachectl.server.introspection.slowlog import SlowLog
@@ -44,7 +44,7 @@ def read(app: App, server: Server, seconds: float | None, limit: int | None) -> 
 
 def read_logs(server: Server, ask: Ask | None = None) -> tuple[list[SlowLog], list[Unavailable]]:
     """Return the logs of each node, and what could not be had."""
-    from cachectl.model import Unavailable
+    from cachectl.model.findings import Unavailable
     from cachectl.server.introspection.asked import plainly
     from cachectl.server.introspection.slowlog import slow_log
     from cachectl.server.topology.parallel import run_all

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from cachectl.actions.notifying import NodeState, Notifications
     from cachectl.analysis.events.cost import EventCost
     from cachectl.analysis.events.keyevents import EventTally, EventWindow, Kind
-    from cachectl.model import EventBatch, Unavailable
+    from cachectl.model.events import EventBatch
+    from cachectl.model.findings import Unavailable
     from cachectl.output.report import Report
     from cachectl.server.events.events import EventFeed, EventItem
     from cachectl.server.topology.connect import Server
@@ -97,7 +98,7 @@ class Heard:
                 self.unavailable.append(gap)
 
     def _take(self, items: Sequence[EventItem]) -> None:
-        from cachectl.model import EventBatch
+        from cachectl.model.events import EventBatch
 
         for item in items:
             self.tally.add(item)
@@ -223,7 +224,7 @@ def _put_back_for_sure(
 
 
 def _seems_off(node: str) -> Unavailable:
-    from cachectl.model import Unavailable
+    from cachectl.model.findings import Unavailable
 
     return Unavailable(
         "events",
@@ -234,7 +235,7 @@ def _seems_off(node: str) -> Unavailable:
 
 
 def _switched_off(node: str, kinds: Sequence[Kind]) -> Unavailable:
-    from cachectl.model import Unavailable
+    from cachectl.model.findings import Unavailable
 
     return Unavailable(
         f"{_OFF}: {', '.join(kinds)}",
@@ -304,7 +305,7 @@ def _published(
 ) -> tuple[list[Kind], list[Unavailable]]:
     """Return the kinds of which some node publishes something, and what is missing of the rest."""
     from cachectl.analysis.events.keyevents import kinds_without, letters_of
-    from cachectl.model import Unavailable
+    from cachectl.model.findings import Unavailable
 
     gaps = []
     on: set[Kind] = set()

@@ -13,7 +13,8 @@ from cachectl.cli.stats import measuring
 from cachectl.errors import AuthenticationError, CannotConnectError
 
 if TYPE_CHECKING:
-    from cachectl.model import Finding, NodeSample, Unavailable
+    from cachectl.model.counters import NodeSample
+    from cachectl.model.findings import Finding, Unavailable
     from cachectl.output.report import Report
     from cachectl.server.introspection.stats import Sampler
     from cachectl.server.topology.connect import Server

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from cachectl.analysis.traffic.latency import CommandLatency
     from cachectl.analysis.traffic.slowest import SlowShape
     from cachectl.analysis.traffic.traffic import Traffic
-    from cachectl.model import Finding, NodeSample, Unavailable
+    from cachectl.model.counters import NodeSample
+    from cachectl.model.findings import Finding, Unavailable
     from cachectl.server.introspection.clients import ClientsOfNode
     from cachectl.server.introspection.latency import LatencyFacts
     from cachectl.server.topology.connect import Server
@@ -130,7 +131,7 @@ class Looker:
 
     def _who(self, result: Traffic) -> tuple[list[Group], list[Finding], list[Unavailable]]:
         from cachectl.analysis.traffic.clients import findings
-        from cachectl.model import Unavailable
+        from cachectl.model.findings import Unavailable
         from cachectl.server.introspection.stats import MAX_LISTED
 
         connected = result.gauges.connected_clients or 0

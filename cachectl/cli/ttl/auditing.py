@@ -12,7 +12,7 @@ from cachectl.cli.ttl.pages import with_ttls
 if TYPE_CHECKING:
     from cachectl.analysis.audits.ttl_audit import Audit, TtlAudit
     from cachectl.analysis.estimates.intervals import Stratum
-    from cachectl.model import Page
+    from cachectl.model.keys import Page
     from cachectl.policy import Policy
     from cachectl.server.topology.connect import Server
     from cachectl.server.values.fieldttl import FieldTtls

@@ -9,7 +9,7 @@ from cachectl.cli.scan.scanning import Accumulator
 from cachectl.errors import PermissionDeniedError
 
 if TYPE_CHECKING:
-    from cachectl.model import Page
+    from cachectl.model.keys import Page
 
 
 def with_ttls(page: Page) -> Page:

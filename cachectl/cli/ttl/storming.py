@@ -11,7 +11,7 @@ from cachectl.cli.ttl.pages import with_ttls
 if TYPE_CHECKING:
     from cachectl.analysis.audits.storms import ExpiryTimes, Forecast
     from cachectl.analysis.estimates.intervals import Stratum
-    from cachectl.model import Page
+    from cachectl.model.keys import Page
     from cachectl.server.clock import ServerClock
     from cachectl.server.topology.handle import Server
 

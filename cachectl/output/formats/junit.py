@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from xml.sax.saxutils import escape as escape_xml
 from xml.sax.saxutils import quoteattr
 
-from cachectl.model import State, Unavailable, Verdict
+from cachectl.model.findings import State, Unavailable, Verdict
 from cachectl.output.escape import escape_text
 from cachectl.output.formats.collected import show_at_end
 from cachectl.output.formats.lines import unavailable_text

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from cachectl.model import Finding, Unavailable
+from cachectl.model.findings import Finding, Unavailable
 from cachectl.output.cells import RIGHT_ALIGNED, bar, for_people
 from cachectl.output.escape import escape_lines, escape_text, escape_unencodable
 from cachectl.output.report import Block, Column, Histogram, Kind, Pairs, Report, Table

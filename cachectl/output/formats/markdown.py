@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import tabulate
 
-from cachectl.model import Finding
+from cachectl.model.findings import Finding
 from cachectl.output.cells import RIGHT_ALIGNED
 from cachectl.output.escape import escape_lines, escape_text
 from cachectl.output.formats.collected import show_at_end

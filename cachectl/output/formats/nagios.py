@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cachectl.model import State, Verdict
+from cachectl.model.findings import State, Verdict
 from cachectl.output.escape import escape_text, escape_unencodable
 from cachectl.output.formats.collected import show_at_end
 from cachectl.output.formats.lines import drawn, unavailable_text

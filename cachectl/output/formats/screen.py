@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text as RichText
 
-from cachectl.model import Severity
+from cachectl.model.findings import Severity
 from cachectl.output.cells import RIGHT_ALIGNED
 from cachectl.output.escape import escape_lines, escape_text
 from cachectl.output.formats.layout import GAP, NAMES, Layout, lay_out

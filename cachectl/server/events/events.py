@@ -22,7 +22,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 
 from cachectl.errors import CachectlError
-from cachectl.model import EventBatch, EventGap, EventMark
+from cachectl.model.events import EventBatch, EventGap, EventMark
 from cachectl.server.events.listening import Channels, Listener
 from cachectl.server.topology.handle import Server
 from cachectl.server.topology.node import Node

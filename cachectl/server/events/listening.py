@@ -16,7 +16,7 @@ from cachectl.errors import (
     CannotConnectError,
     PermissionDeniedError,
 )
-from cachectl.model import EventBatch, EventGap, EventMark
+from cachectl.model.events import EventBatch, EventGap, EventMark
 from cachectl.server.topology.node import Node
 from cachectl.server.wire.connection import NodeConnection
 from cachectl.server.wire.info import parse_info

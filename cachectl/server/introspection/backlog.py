@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cachectl.model import Unavailable
+from cachectl.model.findings import Unavailable
 from cachectl.server.scanning.scan_errors import why_refused
 from cachectl.server.topology.handle import Server
 from cachectl.server.topology.onekey import Command, OneKey

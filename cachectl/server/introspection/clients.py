@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from cachectl.model import Unavailable
+from cachectl.model.findings import Unavailable
 from cachectl.server.introspection.asked import Ask, plainly
 from cachectl.server.introspection.stats import client_fields, info_refused
 from cachectl.server.topology.node import Node

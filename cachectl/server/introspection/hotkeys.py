@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cachectl.model import Unavailable
+from cachectl.model.findings import Unavailable
 from cachectl.server.topology.node import Node
 from cachectl.server.wire.connection import NodeConnection
 from cachectl.server.wire.info import parse_info

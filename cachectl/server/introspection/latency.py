@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from io import FileIO
 
 from cachectl.errors import CachectlError
-from cachectl.model import Unavailable
+from cachectl.model.findings import Unavailable
 from cachectl.server.introspection.asked import Ask, plainly
 from cachectl.server.topology.handle import Server
 from cachectl.server.topology.node import Node

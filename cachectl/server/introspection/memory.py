@@ -10,7 +10,8 @@ from functools import partial
 from typing import Any
 
 from cachectl.errors import CachectlError
-from cachectl.model import MemorySample, Unavailable
+from cachectl.model.counters import MemorySample
+from cachectl.model.findings import Unavailable
 from cachectl.server.introspection.stats import everything
 from cachectl.server.scanning.scan_errors import why_refused
 from cachectl.server.topology.handle import Server

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cachectl.model import Unavailable
+from cachectl.model.findings import Unavailable
 from cachectl.server.introspection.stats import client_fields
 from cachectl.server.topology.handle import Server
 from cachectl.server.topology.node import Node

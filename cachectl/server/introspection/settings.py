@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from cachectl.model import Unavailable
+from cachectl.model.findings import Unavailable
 from cachectl.server.scanning.scan_errors import why_refused
 from cachectl.server.topology.node import Node
 from cachectl.server.wire.resp import ReplyError, as_dict, as_text

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from cachectl.model import Unavailable
+from cachectl.model.findings import Unavailable
 from cachectl.server.introspection.asked import Ask, plainly
 from cachectl.server.topology.node import Node
 from cachectl.server.wire.resp import ReplyError, as_dict, as_int, as_text

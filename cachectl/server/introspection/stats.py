@@ -19,7 +19,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from cachectl.errors import AuthenticationError, CachectlError, CannotConnectError
-from cachectl.model import NodeSample, OwnWork, Unavailable
+from cachectl.model.counters import NodeSample, OwnWork
+from cachectl.model.findings import Unavailable
 from cachectl.server.introspection.asked import Ask, Asked, plainly
 from cachectl.server.introspection.commandstats import kinds_of
 from cachectl.server.topology.handle import Server

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from cachectl.errors import CachectlError
-from cachectl.model import NodeFacts
+from cachectl.model.servers import NodeFacts
 from cachectl.server.rights.probing import KEY, Answer, Probe, Verdict, ask, user_of
 from cachectl.server.topology.handle import Server
 from cachectl.server.topology.node import Node

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cachectl.config.target import Target
-from cachectl.model import ServerFacts, Unavailable
+from cachectl.model.findings import Unavailable
+from cachectl.model.servers import ServerFacts
 from cachectl.server.rights.capabilities import Capability, LoginFacts, capabilities
 from cachectl.server.topology.connect import open_server
 from cachectl.server.topology.handle import Server

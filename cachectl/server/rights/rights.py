@@ -7,7 +7,8 @@ from typing import Any
 
 from cachectl.config.target import Login
 from cachectl.errors import AuthenticationError, CachectlError
-from cachectl.model import Unavailable, UserRights
+from cachectl.model.findings import Unavailable
+from cachectl.model.servers import UserRights
 from cachectl.server.rights.probing import user_of
 from cachectl.server.scanning.scan_errors import why_refused
 from cachectl.server.topology.handle import Server

@@ -13,7 +13,8 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from cachectl.errors import RefusedError
-from cachectl.model import Page, Unavailable
+from cachectl.model.findings import Unavailable
+from cachectl.model.keys import Page
 from cachectl.server.scanning.scan_errors import (
     MOVED_CODES,
     WAIT_CODES,

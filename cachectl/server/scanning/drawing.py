@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from cachectl import glob
-from cachectl.model import Page, Unavailable
+from cachectl.model.findings import Unavailable
+from cachectl.model.keys import Page
 from cachectl.server.pace import Pace
 from cachectl.server.scanning.asking import columns_for
 from cachectl.server.scanning.columns import Batch, Field, Tally, pack_fields

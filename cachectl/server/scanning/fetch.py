@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
-from cachectl.model import Page
+from cachectl.model.keys import Page
 from cachectl.server.pace import Pace
 from cachectl.server.scanning.columns import Batch, Columns, pack_fields
 from cachectl.server.wire.connection import NodeConnection

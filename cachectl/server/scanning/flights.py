@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from cachectl.errors import CachectlError
-from cachectl.model import Page
+from cachectl.model.keys import Page
 from cachectl.server.pace import Pace
 from cachectl.server.scanning.columns import Batch, Columns, Field, pack_fields
 from cachectl.server.scanning.recent import RecentKeys

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator
 
 from cachectl import glob
 from cachectl.errors import CachectlError
-from cachectl.model import Page
+from cachectl.model.keys import Page
 from cachectl.server.pace import Pace
 from cachectl.server.scanning.asking import columns_for
 from cachectl.server.scanning.fetch import fetch

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 
-from cachectl.model import Page, Unavailable
+from cachectl.model.findings import Unavailable
+from cachectl.model.keys import Page
 from cachectl.server.pace import Pace
 from cachectl.server.scanning.asking import columns_for
 from cachectl.server.scanning.columns import Columns, Field, Tally

@@ -10,7 +10,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
 
-from cachectl.model import Page
+from cachectl.model.keys import Page
 
 MAX_REMEMBERED = 1_000_000
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from cachectl.errors import CachectlError
-from cachectl.model import Page, Unavailable
+from cachectl.model.findings import Unavailable
+from cachectl.model.keys import Page
 from cachectl.server.pace import Pace, RateCap
 from cachectl.server.scanning.drawing import Drawer, NodeSample
 from cachectl.server.scanning.scan import Scan

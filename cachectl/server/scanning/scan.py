@@ -22,7 +22,7 @@ from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
 from typing import Self
 
-from cachectl.model import Page
+from cachectl.model.keys import Page
 from cachectl.server.pace import Pace, RateCap
 from cachectl.server.scanning.columns import Field
 from cachectl.server.scanning.ledger import Ledger

@@ -17,7 +17,8 @@ from cachectl.errors import (
     CannotConnectError,
     PartialError,
 )
-from cachectl.model import Page, Unavailable
+from cachectl.model.findings import Unavailable
+from cachectl.model.keys import Page
 from cachectl.server.pace import Pace
 from cachectl.server.scanning.asking import columns_for, question_for
 from cachectl.server.scanning.columns import Columns, Tally

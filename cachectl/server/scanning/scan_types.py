@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from cachectl.config.target import PaceName
-from cachectl.model import Unavailable
+from cachectl.model.findings import Unavailable
 from cachectl.server.scanning.columns import Field, Tally
 
 ALL = frozenset({Field.TYPE, Field.TTL, Field.BYTES, Field.IDLE, Field.FREQ})

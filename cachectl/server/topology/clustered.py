@@ -7,7 +7,8 @@ from functools import partial
 
 from cachectl.config.target import Target
 from cachectl.errors import AuthenticationError, CachectlError, CannotConnectError
-from cachectl.model import NodeFacts, Unavailable
+from cachectl.model.findings import Unavailable
+from cachectl.model.servers import NodeFacts
 from cachectl.server.topology import cluster
 from cachectl.server.topology.handle import Server, UnreachableNode
 from cachectl.server.topology.node import Node, identify, open_node, replica_facts

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from cachectl.config.target import Address, Target
 from cachectl.errors import AuthenticationError, CachectlError, CannotConnectError
-from cachectl.model import NodeFacts, ServerFacts, Unavailable
+from cachectl.model.findings import Unavailable
+from cachectl.model.servers import NodeFacts, ServerFacts
 from cachectl.server.topology import sentinel
 from cachectl.server.topology.gate import Gates, open_gate
 from cachectl.server.topology.node import Node, open_node, replica_facts

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cachectl.config.target import Address, Target
-from cachectl.model import NodeFacts
+from cachectl.model.servers import NodeFacts
 from cachectl.server.topology.slots import SlotRange, count_of
 from cachectl.server.wire import refusals
 from cachectl.server.wire.connection import NodeConnection, connect

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from itertools import chain, repeat
 from typing import Any
 
-from cachectl.model import NEVER, LogicalValue
+from cachectl.model.changes import NEVER
+from cachectl.model.values import LogicalValue
 from cachectl.server.values.logical import PIECE, Abilities, Command, write_commands
 from cachectl.server.wire.resp import ReplyError, pack
 

@@ -15,7 +15,8 @@ from itertools import repeat
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from cachectl.model import NEVER, KeyCopy, LogicalValue, PlannedKey
+from cachectl.model.changes import NEVER, KeyCopy, PlannedKey, tuples_of
+from cachectl.model.values import LogicalValue
 from cachectl.server.clock import milliseconds
 from cachectl.server.values.logical import Command, read_value
 from cachectl.server.wire.connection import NodeConnection
@@ -28,7 +29,6 @@ from cachectl.server.wire.resp import (
     pack_names,
     sized,
 )
-from cachectl.tuples import tuples_of
 
 GIANT = 4 * 1024 * 1024
 """Bytes above which a key is copied in pieces: a DUMP of it would hold up everybody else."""

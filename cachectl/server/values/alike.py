@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from cachectl.model import LogicalValue
+from cachectl.model.values import LogicalValue
 from cachectl.server.values.logical import PIECE, STRING_PIECE, Command, stream_id_text
 from cachectl.server.wire.connection import NodeConnection
 from cachectl.server.wire.resp import ReplyError, as_float, as_int, as_pairs

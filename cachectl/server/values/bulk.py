@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cachectl.model import LogicalValue, Page
+from cachectl.model.keys import Page
+from cachectl.model.values import LogicalValue
 from cachectl.server.pace import Pace
 from cachectl.server.topology.gate import Gate
 from cachectl.server.topology.handle import Server

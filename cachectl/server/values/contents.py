@@ -11,7 +11,7 @@ from typing import Any
 
 from cachectl.config.target import PaceName
 from cachectl.errors import RefusedError
-from cachectl.model import Unavailable
+from cachectl.model.findings import Unavailable
 from cachectl.server.pace import Pace, RateCap
 from cachectl.server.scanning.scan_errors import MOVED_CODES, is_about_key, why_refused
 from cachectl.server.topology.handle import Server

@@ -10,15 +10,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from cachectl.errors import PermissionDeniedError, RefusedError
-from cachectl.model import (
-    FieldExpiries,
-    GroupFacts,
-    KeyDetails,
-    KeyRecord,
-    LogicalValue,
-    StreamFacts,
-    Unavailable,
-)
+from cachectl.model.findings import Unavailable
+from cachectl.model.keys import FieldExpiries, GroupFacts, KeyDetails, KeyRecord, StreamFacts
+from cachectl.model.values import LogicalValue
 from cachectl.server.clock import milliseconds
 from cachectl.server.scanning.columns import COMMANDS, LENGTHS, Field
 from cachectl.server.scanning.scan_errors import is_about_key, why_refused

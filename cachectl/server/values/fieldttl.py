@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cachectl.model import FieldExpiries, Unavailable
+from cachectl.model.findings import Unavailable
+from cachectl.model.keys import FieldExpiries
 from cachectl.server.scanning.scan_errors import why_refused
 from cachectl.server.topology.gate import Gate
 from cachectl.server.topology.handle import Server

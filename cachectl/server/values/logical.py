@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from cachectl.model import LogicalValue, PendingEntry, StreamGroup, StreamId, StreamState
+from cachectl.model.values import LogicalValue, PendingEntry, StreamGroup, StreamId, StreamState
 from cachectl.server.clock import milliseconds
 from cachectl.server.wire.connection import NodeConnection, ReplyError
 from cachectl.server.wire.resp import Argument, as_dict, as_int

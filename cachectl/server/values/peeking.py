@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cachectl.model import LogicalValue, Page
+from cachectl.model.keys import Page
+from cachectl.model.values import LogicalValue
 from cachectl.server.pace import Pace, RateCap
 from cachectl.server.scanning.scan_errors import is_about_key
 from cachectl.server.topology.gate import Gate

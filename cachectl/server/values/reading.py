@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from cachectl.errors import CachectlError, PartialError, PermissionDeniedError, RefusedError
-from cachectl.model import LogicalValue
+from cachectl.model.values import LogicalValue
 from cachectl.server.clock import milliseconds
 from cachectl.server.scanning.columns import LENGTHS
 from cachectl.server.scanning.scan_errors import is_about_key, why_refused

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cachectl.model import NodeFacts
+from cachectl.model.servers import NodeFacts
 
 Info = Mapping[str, str]
 

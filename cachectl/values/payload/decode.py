@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from cachectl.model import LogicalValue
+from cachectl.model.values import LogicalValue
 from cachectl.values.payload.compact import intset, listpack, ziplist
 from cachectl.values.payload.cursor import Cursor, UndecodableError
 from cachectl.values.payload.stream import stream

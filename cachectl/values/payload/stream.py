@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from cachectl.model import LogicalValue, PendingEntry, StreamGroup, StreamId, StreamState
+from cachectl.model.values import LogicalValue, PendingEntry, StreamGroup, StreamId, StreamState
 from cachectl.values.payload.compact import listpack
 from cachectl.values.payload.cursor import Cursor, UndecodableError
 
