@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cachectl.analysis.audits.rule_figures import Figure
 from cachectl.analysis.audits.ttl_distribution import EDGES, Distribution, Distributions
-from cachectl.model.figures import Estimate
+from cachectl.model.figures import value_of
 from cachectl.model.servers import ServerFacts
 from cachectl.output.report import Column, Histogram, Kind, Pairs, Report, Table
 from cachectl.views.scan import ScanFacts, of_the_pass
@@ -60,7 +59,7 @@ def histogram_report(
             ),
             Histogram(
                 "all",
-                [("never", _value(whole.no_ttl)), *_drawn(whole)],
+                [("never", value_of(whole.no_ttl)), *_drawn(whole)],
                 title="TTLs of all keys",
                 audience="people",
             ),
@@ -88,19 +87,15 @@ def label(at: int) -> str:
 
 def _drawn(one: Distribution) -> Iterator[tuple[str, float]]:
     for at, keys in enumerate(one.bins):
-        yield label(at), _value(keys)
+        yield label(at), value_of(keys)
 
 
 def _row(one: Distribution) -> Sequence[Any]:
-    return one.namespace, one.keys, one.no_ttl, [_value(keys) or None for keys in one.bins]
+    return one.namespace, one.keys, one.no_ttl, [value_of(keys) or None for keys in one.bins]
 
 
 def _bins(one: Distribution) -> Iterator[Sequence[Any]]:
     for at, keys in enumerate(one.bins):
-        if _value(keys):
+        if value_of(keys):
             high = EDGES[at + 1] if at + 1 < len(EDGES) else None
             yield one.namespace, EDGES[at], high, keys
-
-
-def _value(figure: Figure) -> float:
-    return figure.value if isinstance(figure, Estimate) else figure

@@ -9,7 +9,7 @@ from typing import Any
 
 from cachectl.analysis.audits.storms import ALPHA, Forecast, Storm
 from cachectl.config.durations import format_duration
-from cachectl.model.figures import Estimate
+from cachectl.model.figures import value_of
 from cachectl.model.findings import Finding, Severity
 from cachectl.model.servers import ServerFacts
 from cachectl.output.report import Block, Column, Histogram, Kind, Pairs, Report, Table
@@ -142,7 +142,10 @@ def _row(forecast: Forecast, storm: Storm) -> Sequence[Any]:
         round(storm.factor, 1) if isfinite(storm.factor) else None,
         round(storm.rate, 1),
         storm.namespaces[0].namespace if storm.namespaces else None,
-        [{"namespace": one.namespace, "keys": round(_value(one.keys))} for one in storm.namespaces],
+        [
+            {"namespace": one.namespace, "keys": round(value_of(one.keys))}
+            for one in storm.namespaces
+        ],
         storm.jitter,
         round(storm.flattened, 1),
         storm.chance,
@@ -163,9 +166,11 @@ def _bins(forecast: Forecast) -> list[Sequence[Any]]:
 
 def finding_of(storm: Storm, words: Sequence[str]) -> Finding:
     """Return what a storm amounts to. words: how the command line begins."""
-    keys = _value(storm.keys)
+    keys = value_of(storm.keys)
     usual = storm.factor >= _GRAVE_FACTOR and keys >= _GRAVE
-    names = ", ".join(f"{_text(one.namespace)} {_value(one.keys):,.0f}" for one in storm.namespaces)
+    names = ", ".join(
+        f"{_text(one.namespace)} {value_of(one.keys):,.0f}" for one in storm.namespaces
+    )
     chosen = [
         word for one in storm.namespaces[:1] for word in ("--namespace", _text(one.namespace))
     ]
@@ -205,10 +210,6 @@ def _notes(forecast: Forecast, hidden: int) -> Iterator[str]:
         f"bins of {forecast.width} s and wider; keys that expire at an even rate would show any "
         f"storm in {ALPHA * 100:.0f} % of all reports at most"
     )
-
-
-def _value(figure: int | Estimate) -> float:
-    return figure.value if isinstance(figure, Estimate) else figure
 
 
 def _text(name: bytes) -> str:

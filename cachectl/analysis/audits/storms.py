@@ -16,7 +16,7 @@ from cachectl.analysis.estimates.intervals import Stratum, Z
 from cachectl.analysis.keyspace.keyspace import folding_of
 from cachectl.analysis.naming.groups import GroupIndex
 from cachectl.analysis.naming.shapes import TemplateIndex
-from cachectl.model.figures import Estimate
+from cachectl.model.figures import Estimate, value_of
 from cachectl.model.keys import Page
 
 ALPHA = 0.05
@@ -66,8 +66,7 @@ class Storm:
     @property
     def factor(self) -> float:
         """How many times as many keys as expected; infinite where none were."""
-        keys = self.keys.value if isinstance(self.keys, Estimate) else self.keys
-        return keys / self.expected if self.expected else inf
+        return value_of(self.keys) / self.expected if self.expected else inf
 
 
 @dataclass(frozen=True, slots=True)

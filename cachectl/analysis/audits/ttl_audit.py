@@ -25,7 +25,7 @@ from cachectl.analysis.audits.rule_places import RulePlaces
 from cachectl.analysis.audits.rule_tally import Example, Tally
 from cachectl.analysis.estimates.intervals import Stratum
 from cachectl.analysis.naming.groups import GroupIndex
-from cachectl.model.figures import Estimate
+from cachectl.model.figures import value_of
 from cachectl.model.keys import NO_TTL, Page
 from cachectl.policy import NO_RULE, Policy, Rule
 
@@ -216,10 +216,12 @@ class TtlAudit(RulePlaces):
             for place, keys in total.keys.items()
             if keys and self._is_bad(place)
         ]
-        violations.sort(key=lambda one: (-_value(one.keys), one.rule.name, one.namespace, one.kind))
+        violations.sort(
+            key=lambda one: (-value_of(one.keys), one.rule.name, one.namespace, one.kind)
+        )
         nameless = {self.gid_of(p) for p in total.keys if self.rule_of(p) == NO_RULE}
         unruled = [Unruled(names[gid], *figures.unruled(gid)) for gid in nameless]
-        unruled.sort(key=lambda one: (-_value(one.keys), one.namespace))
+        unruled.sort(key=lambda one: (-value_of(one.keys), one.namespace))
         keys, size = figures.whole()
         return Audit(
             policy=self.policy,
@@ -310,7 +312,3 @@ def _kinds(rules: Sequence[Rule]) -> dict[int, Kind]:
             found[base + _NONE] = Kind.MISSING
             found[base + _PARTLY] = Kind.PARTLY
     return found
-
-
-def _value(figure: Figure) -> float:
-    return figure.value if isinstance(figure, Estimate) else figure

@@ -12,7 +12,7 @@ from cachectl.analysis.keyspace.keyspace import KeyspaceAccumulator
 from cachectl.analysis.keyspace.sampling import SampledNamespace, estimate_groups, group_pages
 from cachectl.analysis.keyspace.summary import NamespaceSummary
 from cachectl.analysis.naming.templates import Labels
-from cachectl.model.figures import Estimate
+from cachectl.model.figures import Estimate, value_of
 from cachectl.model.keys import NO_TTL, Page
 
 EDGES: tuple[int, ...] = (
@@ -101,5 +101,4 @@ def _bin(ttl_ms: int) -> int:
 
 
 def _order(one: Distribution) -> tuple[float, bytes]:
-    keys = one.keys.value if isinstance(one.keys, Estimate) else one.keys
-    return -keys, one.namespace
+    return -value_of(one.keys), one.namespace

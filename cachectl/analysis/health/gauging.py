@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from cachectl.analysis.audits.rule_figures import Figure
 from cachectl.analysis.audits.storms import Forecast
 from cachectl.analysis.audits.ttl_audit import Audit
 from cachectl.analysis.estimates.intervals import Stratum
@@ -18,7 +17,7 @@ from cachectl.analysis.traffic.counters import decimal, number
 from cachectl.analysis.traffic.latency import Distribution
 from cachectl.analysis.traffic.pressure import MIN_FRAGMENTED
 from cachectl.analysis.traffic.traffic import MIN_LOOKUPS, NodeTraffic, Traffic
-from cachectl.model.figures import Estimate
+from cachectl.model.figures import Estimate, value_of
 from cachectl.model.findings import State, Unavailable
 from cachectl.model.keys import Page
 
@@ -171,8 +170,8 @@ def share_of_keys(
 
 def of_audit(audit: Audit) -> Measurement:
     """Return how many keys violate the policy, and which rules the most."""
-    keys = figure_of(audit.violating)
-    by_rule = {one.rule.name: figure_of(one.violating) for one in audit.rules}
+    keys = value_of(audit.violating)
+    by_rule = {one.rule.name: value_of(one.violating) for one in audit.rules}
     worst = sorted(by_rule.items(), key=lambda item: -item[1])[:3]
     named = ", ".join(f"{name} {count:,.0f}" for name, count in worst if count)
     about, interval = "", ""
@@ -191,14 +190,9 @@ def of_storms(forecast: Forecast) -> Measurement:
     names = ", ".join(one.namespace.decode("utf-8", "backslashreplace") for one in first.namespaces)
     text = (
         f"{len(storms)} within {forecast.horizon / 3600:.0f} h; the first, in {first.at:,.0f} s, "
-        f"of {figure_of(first.keys):,.0f} keys within {first.until - first.at:.0f} s: {names}"
+        f"of {value_of(first.keys):,.0f} keys within {first.until - first.at:.0f} s: {names}"
     )
     return Measurement("storms", float(len(storms)), text)
-
-
-def figure_of(figure: Figure) -> float:
-    """Return a figure, exact or estimated, as a number."""
-    return figure.value if isinstance(figure, Estimate) else float(figure)
 
 
 def _hit_ratio(result: Traffic) -> Measurement:

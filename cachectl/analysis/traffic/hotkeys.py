@@ -16,7 +16,7 @@ from typing import Protocol
 
 from cachectl.analysis.estimates.intervals import Z, student
 from cachectl.analysis.naming.templates import template
-from cachectl.model.figures import Estimate
+from cachectl.model.figures import Estimate, value_of
 from cachectl.model.findings import Finding, Severity
 from cachectl.model.keys import Page
 
@@ -135,7 +135,7 @@ def _poisson(rate: float, count: float) -> Estimate:
 def _weight(one: HotKey) -> float:
     for figure in (one.share, one.per_second, one.accesses, one.network):
         if figure is not None:
-            return figure.value if isinstance(figure, Estimate) else figure
+            return value_of(figure)
     return 0.0
 
 
@@ -301,7 +301,7 @@ def findings(keys: Sequence[HotKey]) -> list[Finding]:
         sure = share.low if isinstance(share, Estimate) else share
         if sure is None or sure < HOT or (rate is not None and rate.value < LEAST_RATE):
             continue
-        value = share.value if isinstance(share, Estimate) else share or 0.0
+        value = value_of(share or 0.0)
         beside = f", {rate.value:,.0f} a second" if rate is not None else ""
         found.append(
             Finding(

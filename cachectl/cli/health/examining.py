@@ -390,7 +390,7 @@ def _giants(drawn: Sample) -> list[Finding]:
 def _groups(drawn: Sample, strata: Mapping[str, Stratum], policy: Policy | None) -> list[Group]:
     """Return the namespaces, and whether a rule says of all their keys if they have to expire."""
     from cachectl.analysis.doctor.facts import Group
-    from cachectl.analysis.health.gauging import figure_of
+    from cachectl.model.figures import value_of
 
     open_to_us = None
     if policy is not None:
@@ -399,9 +399,9 @@ def _groups(drawn: Sample, strata: Mapping[str, Stratum], policy: Policy | None)
     return [
         Group(
             one.namespace,
-            figure_of(one.keys),
-            figure_of(one.no_ttl),
-            None if one.bytes is None else figure_of(one.bytes),
+            value_of(one.keys),
+            value_of(one.no_ttl),
+            None if one.bytes is None else value_of(one.bytes),
             decided=open_to_us is not None and one.namespace not in open_to_us,
         )
         for one in _summary(drawn, drawn.pages, strata).namespaces
