@@ -17,7 +17,7 @@ from proxies import Proxy, bulk
 from servers import TestServer
 from topologies import TestCluster, wait_until
 
-from cachectl.analysis import clients as clients_analysis
+from cachectl.analysis.traffic import clients as clients_analysis
 from cachectl.cli.stats.command import ClientsBy, CommandSort
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cachectl.config.target import Address
-from cachectl.server import ledger as module
+from cachectl.server.scanning import ledger as module
 from cachectl.server.scanning.ledger import Ledger
 from cachectl.server.topology.slots import Shard, SlotMap, slot_of
 
