@@ -14,6 +14,9 @@ _KEPT = 256 * 1024
 _NEAR_THE_END = 12
 """Characters: an error this close to the end of what was read may be for want of the rest."""
 
+_GOES_ON = ("", ".", "e", "E")
+"""What may follow a number that was cut: the decoder takes `0.` for 0 and something else."""
+
 
 class JsonArray:
     """Finds the array at `root` (`data.items`; None: the text is the array) in a stream of JSON.
@@ -95,10 +98,9 @@ class JsonArray:
             except (ValueError, RecursionError):
                 raise self._wrong() from None
             else:
-                # A number at the very end may go on.
                 if (
-                    end < len(self._text)
-                    or isinstance(value, str | list | dict)
+                    isinstance(value, str | list | dict)
+                    or self._text[end : end + 1] not in _GOES_ON
                     or not self._more(wanted)
                 ):
                     self._check_length(end - self._at)

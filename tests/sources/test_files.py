@@ -167,6 +167,8 @@ _JSON = st.recursive(
 
 @given(st.lists(_JSON, max_size=5), st.integers(1, 20), st.booleans())
 @example([12.5, 1, True], 1, False)
+@example([[], [], 0.0], 19, True)
+@example([1e-07, 2], 1, False)
 def test_an_array_is_the_same_however_the_stream_is_cut(
     elements: list[Any], size: int, indented: bool
 ) -> None:
