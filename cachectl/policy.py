@@ -45,6 +45,9 @@ TIERS: tuple[Tier, ...] = (
 )
 """High, medium and low frequency of change; a policy can name its own."""
 
+DEFAULT_JITTER = 0.1
+"""Share of a TTL by which it is varied: what was loaded together must not expire together."""
+
 
 @dataclass(frozen=True, slots=True)
 class TtlRule:

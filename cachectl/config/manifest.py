@@ -15,12 +15,10 @@ from typing import Literal
 
 from cachectl.config.durations import format_duration
 from cachectl.config.secrets import Secret
+from cachectl.policy import DEFAULT_JITTER
 
 VERSION = 1
 """The version of the format: what `manifest:` says."""
-
-DEFAULT_JITTER = 0.1
-"""Share of a TTL: what was loaded together must not expire together."""
 
 ValueType = Literal["string", "hash", "list", "set", "zset", "stream", "copy"]
 Codec = Literal["raw", "json", "msgpack", "zlib", "gzip", "zstd"]

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cachectl.config.manifest import (
-    DEFAULT_JITTER,
     AnySource,
     ArchiveSpec,
     CacheSpec,
@@ -31,6 +30,7 @@ from cachectl.config.manifest_model import (
 )
 from cachectl.config.manifest_sources import place_of
 from cachectl.config.yamlfile import YamlDocument
+from cachectl.policy import DEFAULT_JITTER
 
 OBJECT_CODECS = ("json", "msgpack")
 """Codecs that can hold more than text."""

@@ -1,10 +1,4 @@
 """Bytes to what a person can read, never executing anything.
 
-describe: everything about one value. preview: one line for a table. hexdump: bytes as a dump.
+description: everything about one value, and one line of it for a table. hexdump: bytes as a dump.
 """
-
-from cachectl.values.description import Described, Layer, describe, preview
-from cachectl.values.hexdump import hexdump
-from cachectl.values.sample import Limits
-
-__all__ = ["Described", "Layer", "Limits", "describe", "hexdump", "preview"]

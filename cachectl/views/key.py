@@ -21,7 +21,7 @@ from cachectl.output.report import (
     Table,
     Text,
 )
-from cachectl.values import Described, describe, preview
+from cachectl.values.description import Described, describe, preview
 from cachectl.views.keys import ttl_seconds
 
 SCHEMA = "cachectl.key/1"

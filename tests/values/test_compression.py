@@ -10,7 +10,8 @@ import zlib
 
 import pytest
 
-from cachectl.values import Limits, describe
+from cachectl.values.description import describe
+from cachectl.values.sample import Limits
 
 CONTENT = json.dumps({"items": list(range(500))}).encode()
 
@@ -93,7 +94,7 @@ def test_a_bomb_is_stopped_and_said() -> None:
 
 MEASURE = """
 import gzip, sys, zlib
-from cachectl.values import describe
+from cachectl.values.description import describe
 
 def peak():
     # Not ru_maxrss, which a process takes over from the one that started it.

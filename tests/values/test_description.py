@@ -10,7 +10,9 @@ import zlib
 
 import pytest
 
-from cachectl.values import Described, Limits, describe, hexdump, preview
+from cachectl.values.description import Described, describe, preview
+from cachectl.values.hexdump import hexdump
+from cachectl.values.sample import Limits
 
 NOW = 1_795_408_500.0  # 2026-11-23T04:35:00Z
 

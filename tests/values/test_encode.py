@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachectl.values import describe
+from cachectl.values.description import describe
 from cachectl.values.encode import compressor, decompress, packer
 
 NAMES = st.sampled_from(["zlib", "gzip", "zstd"])

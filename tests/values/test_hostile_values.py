@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cachectl.demo.encodings import as_msgpack
-from cachectl.values import describe, hexdump, preview
+from cachectl.values.description import describe, preview
+from cachectl.values.hexdump import hexdump
 from cachectl.values.registry import DECODERS
 
 TREE = {"name": "Jörg", "list": [1, 2.5, None, True], "nested": {"a": {"b": "c" * 30}}}

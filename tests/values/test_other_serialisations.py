@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cachectl.demo.encodings import as_msgpack
-from cachectl.values import describe
+from cachectl.values.description import describe
 
 SCALARS = (
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text()

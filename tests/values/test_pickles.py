@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachectl.values import describe, preview
+from cachectl.values.description import describe, preview
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 TREES = st.recursive(

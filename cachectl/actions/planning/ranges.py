@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from cachectl.config.manifest import DEFAULT_JITTER
 from cachectl.model.changes import NEVER
-from cachectl.policy import TtlRule
+from cachectl.policy import DEFAULT_JITTER, TtlRule
 
 Range = tuple[int, int]
 """The shortest and the longest TTL that a key may be given, in milliseconds."""
