@@ -6,6 +6,7 @@ At most `limit` groups live at once. Beyond that, names that vary are folded for
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -39,7 +40,7 @@ class Folding:
     merged: Mapping[int, int]
 
 
-class GroupIndex:
+class GroupIndex(ABC):
     """Group names in a bounded tree; the base of what maps keys, types or nodes to gids."""
 
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
@@ -51,9 +52,9 @@ class GroupIndex:
         self._free: list[int] = []
         self._listeners: list[Listener] = []
 
+    @abstractmethod
     def gids(self, page: Page) -> list[int]:
         """Return the gid of every key of a page, in their order."""
-        raise NotImplementedError
 
     def attach(self, listener: Listener) -> None:
         """Tell this listener of groups that merge."""
@@ -125,5 +126,6 @@ class GroupIndex:
         self._free = [gid for gid in range(self.size) if gid not in live]
         self.live = len(live)
 
+    @abstractmethod
     def _reset_caches(self) -> None:
         """Forget gids that were remembered outside the tree."""
