@@ -90,6 +90,7 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     "rich": ("output",),
     "tabulate": ("output",),
     "msgpack": ("values",),
+    "msgspec": ("sources",),
     "zstandard": ("values", "storage"),
     "lz4": ("values",),
     "jsonschema": ("values",),

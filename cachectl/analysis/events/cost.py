@@ -17,7 +17,7 @@ PER_EVENT = 0.8e-6
 PER_SEND = 1.2e-6
 MOST_ADDED = 0.05
 """Of the CPU that the server uses, what events may add unasked."""
-LEAST_ALLOWED = 0.01
+LEAST_ALLOWED = 0.005
 """Of one core, what they may take in any case: a share of next to nothing is nothing."""
 
 _CHEAPEST = (
