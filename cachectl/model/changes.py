@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from itertools import repeat
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import compress, repeat
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -25,6 +26,55 @@ class PlannedKey(NamedTuple):
     size: int = 0
     idle: int = -1
     guard: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedKeys:
+    """Some keys of a plan, as parallel columns: what they mean is said at PlannedKey.
+
+    Columns because most plans say of a key nothing but its name, and a record for each of a
+    million keys would be made for that.
+    """
+
+    keys: Sequence[bytes]
+    types: Sequence[str]
+    expiries: Sequence[int]
+    sizes: Sequence[int]
+    idles: Sequence[int]
+    guards: Sequence[bytes]
+
+    @classmethod
+    def of(cls, records: Iterable[PlannedKey]) -> PlannedKeys:
+        """Return records as columns."""
+        columns = list(map(list, zip(*records, strict=True)))
+        return cls(*columns) if columns else cls([], [], [], [], [], [])
+
+    @property
+    def columns(self) -> tuple[Sequence[Any], ...]:
+        """All columns, in the order of PlannedKey's fields."""
+        return self.keys, self.types, self.expiries, self.sizes, self.idles, self.guards
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __iter__(self) -> Iterator[PlannedKey]:
+        return iter(tuples_of(PlannedKey, zip(*self.columns, strict=True)))
+
+    def part(self, start: int, stop: int | None) -> PlannedKeys:
+        """Return the keys at some positions."""
+        return PlannedKeys(*[column[start:stop] for column in self.columns])
+
+    def without(self, names: Collection[bytes]) -> PlannedKeys:
+        """Return the keys that are none of these."""
+        left = [key not in names for key in self.keys]
+        return PlannedKeys(*[list(compress(column, left)) for column in self.columns])
+
+    def followed_by(self, other: PlannedKeys) -> PlannedKeys:
+        """Return these keys and then the others."""
+        if not self.keys:
+            return other
+        pairs = zip(self.columns, other.columns, strict=True)
+        return PlannedKeys(*[[*mine, *theirs] for mine, theirs in pairs])
 
 
 class KeyCopy(NamedTuple):

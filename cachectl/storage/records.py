@@ -13,35 +13,34 @@ import struct
 import sys
 from array import array
 from collections.abc import Iterable, Sequence
-from itertools import accumulate, pairwise
-from typing import Any, TypeVar
+from itertools import accumulate, chain, pairwise
+from typing import Any
 
 from cachectl.errors import DamagedError
-from cachectl.model.changes import KeyCopy, PlannedKey, tuples_of
+from cachectl.model.changes import KeyCopy, PlannedKeys, tuples_of
 
 _COUNT = struct.Struct("<II")
 _HOWS = ("payload", "pieces", "ttl", "renamed", "members")
 _HOW_NUMBERS = {how: number for number, how in enumerate(_HOWS)}
-T = TypeVar("T", bound=tuple[Any, ...])
 
 
-def pack_planned(records: Sequence[PlannedKey]) -> bytes:
+def pack_planned(pages: Sequence[PlannedKeys]) -> bytes:
     """Return planned keys as the bytes of one frame."""
-    keys, types, expiries, sizes, idles, guards = zip(*records, strict=True)
     return b"".join(
         (
-            _names(types),
-            _column("q", expiries),
-            _column("Q", sizes),
-            _column("q", idles),
-            *_strings(keys),
-            *_strings(guards),
+            _names(list(chain.from_iterable(page.types for page in pages))),
+            *[_column("q", page.expiries) for page in pages],
+            *[_column("Q", page.sizes) for page in pages],
+            *[_column("q", page.idles) for page in pages],
+            *_strings(list(chain.from_iterable(page.keys for page in pages))),
+            *_strings(list(chain.from_iterable(page.guards for page in pages))),
         )
     )
 
 
-def pack_copies(records: Sequence[KeyCopy]) -> bytes:
+def pack_copies(pages: Iterable[Iterable[KeyCopy]]) -> bytes:
     """Return copies as the bytes of one frame."""
+    records = chain.from_iterable(pages)
     keys, types, hows, data, expiries, idles, freqs, extras = zip(*records, strict=True)
     return b"".join(
         (
@@ -57,13 +56,14 @@ def pack_copies(records: Sequence[KeyCopy]) -> bytes:
     )
 
 
-def unpack_planned(raw: bytes) -> list[PlannedKey]:
+def unpack_planned(raw: bytes) -> PlannedKeys:
     """Return the planned keys of one frame. Raises DamagedError."""
     frame = _Frame(raw)
     types = frame.names()
     expiries, sizes, idles = frame.column("q"), frame.column("Q"), frame.column("q")
     keys, guards = frame.strings(), frame.strings()
-    return frame.records(PlannedKey, keys, types, expiries, sizes, idles, guards)
+    frame.end()
+    return PlannedKeys(keys, types, expiries, sizes, idles, guards)
 
 
 def unpack_copies(raw: bytes) -> list[KeyCopy]:
@@ -79,7 +79,9 @@ def unpack_copies(raw: bytes) -> list[KeyCopy]:
         text = "an archive holds a kind of copy that this cachectl does not know"
         raise DamagedError(text) from None
     details = [json.loads(extra) if extra else {} for extra in extras]
-    return frame.records(KeyCopy, keys, types, hows, data, expiries, idles, freqs, details)
+    frame.end()
+    columns = (keys, types, hows, data, expiries, idles, freqs, details)
+    return tuples_of(KeyCopy, zip(*columns, strict=True))
 
 
 def _details(extra: Any) -> bytes:
@@ -136,13 +138,14 @@ class _Frame:
         """Return a column of byte strings."""
         ends = list(accumulate(self.column("Q"), initial=0))
         blob = self._take(ends[-1])
+        if not blob:
+            return [b""] * self._count
         return [blob[start:end] for start, end in pairwise(ends)]
 
-    def records(self, kind: type[T], *columns: Sequence[Any]) -> list[T]:
-        """Return the records once every column is read."""
+    def end(self) -> None:
+        """Note that every column is read. Raises DamagedError when something is left."""
         if self._at != len(self._raw):
             raise DamagedError("a frame is longer than its records")
-        return tuples_of(kind, zip(*columns, strict=True))
 
     def _take(self, size: int) -> bytes:
         data = self._raw[self._at : self._at + size]

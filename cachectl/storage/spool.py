@@ -6,14 +6,13 @@ Memory holds one frame, whatever the number of keys.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, TypeVar
 
 from cachectl.errors import ConfigError, DamagedError
-from cachectl.model.changes import KeyCopy, PlannedKey
+from cachectl.model.changes import KeyCopy, PlannedKeys
 from cachectl.storage.files import create_private
 from cachectl.storage.frames import Reader, Writer
 from cachectl.storage.records import pack_copies, pack_planned, unpack_copies, unpack_planned
@@ -24,67 +23,57 @@ VERSION = 2
 VERSIONS = range(2, 3)
 
 
-P = TypeVar("P")
+P = TypeVar("P", bound=Sized)
+"""A page of records."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[P]):
-    """What a spool holds. weigh: about how many bytes some records take in a frame."""
+    """What a spool holds. weigh: about how many bytes a page takes, besides _RECORD_BYTES each."""
 
     name: bytes
     pack: Callable[[Sequence[P]], bytes]
-    unpack: Callable[[bytes], list[P]]
-    weigh: Callable[[Sequence[P]], int]
+    unpack: Callable[[bytes], P]
+    weigh: Callable[[P], int]
 
 
-def _bytes_of(records: Sequence[object], *names: str) -> int:
-    strings = (sum(map(len, map(attrgetter(name), records))) for name in names)
-    return _RECORD_BYTES * len(records) + sum(strings)
+def _strings_of(copies: Sequence[KeyCopy]) -> int:
+    return sum([len(copy.key) + len(copy.data) for copy in copies])
 
 
-_PLAN = Kind(
-    b"plan",
-    pack_planned,
-    unpack_planned,
-    lambda records: _bytes_of(records, "key"),
+Copies = Sequence[KeyCopy]
+_PLAN: Kind[PlannedKeys] = Kind(
+    b"plan", pack_planned, unpack_planned, lambda page: sum(map(len, page.keys))
 )
-_ARCHIVE = Kind(
-    b"archive",
-    pack_copies,
-    unpack_copies,
-    lambda records: _bytes_of(records, "key", "data"),
-)
+_ARCHIVE: Kind[Copies] = Kind(b"archive", pack_copies, unpack_copies, _strings_of)
 
 
 class SpoolWriter(Generic[P]):
-    """Appends records; a frame is closed at about 1 MiB, by `flush`, and by `end`."""
+    """Appends pages of records; a frame is closed at about 1 MiB, by `flush`, and by `end`."""
 
     def __init__(self, file: BinaryIO, writer: Writer, kind: Kind[P]) -> None:
         self._file = file
         self._writer = writer
         self._kind = kind
         self._pending: list[P] = []
-        self._pending_bytes = 0
+        self._pending_records = self._pending_bytes = 0
         self.count = self._durable = writer.records
 
-    def add(self, record: P) -> None:
-        """Append one record; it is not on the disk before `flush`, `sync` or `end`."""
-        self.extend((record,))
-
-    def extend(self, records: Sequence[P]) -> None:
-        """Append records, as `add` does."""
-        self._pending += records
-        self._pending_bytes += self._kind.weigh(records)
-        self.count += len(records)
+    def add(self, page: P) -> None:
+        """Append some records; they are not on the disk before `flush`, `sync` or `end`."""
+        self._pending.append(page)
+        self._pending_records += len(page)
+        self._pending_bytes += self._kind.weigh(page) + _RECORD_BYTES * len(page)
+        self.count += len(page)
         if self._pending_bytes >= _FRAME_BYTES:
             self.flush()
 
     def flush(self) -> None:
         """Close the frame. Raises StorageError."""
-        if self._pending:
-            self._writer.add(self._kind.pack(self._pending), len(self._pending))
-            self._pending.clear()
-            self._pending_bytes = 0
+        if self._pending_records:
+            self._writer.add(self._kind.pack(self._pending), self._pending_records)
+        self._pending.clear()
+        self._pending_records = self._pending_bytes = 0
 
     def sync(self) -> None:
         """Return when every record so far would survive a crash. Raises StorageError."""
@@ -135,9 +124,9 @@ class SpoolWriter(Generic[P]):
 
 
 class SpoolReader(Generic[P]):
-    """Reads a spool. `header` is at hand at once; iteration checks every frame as it goes.
+    """Reads a spool. `header` is at hand at once; `pages` checks every frame as it goes.
 
-    digest_before: of the frames before the one that the last record came from.
+    digest_before: of the frames before the one that the last page came from.
     """
 
     def __init__(self, path: Path, kind: Kind[P], *, torn: bool) -> None:
@@ -162,7 +151,7 @@ class SpoolReader(Generic[P]):
 
     @property
     def digest(self) -> str:
-        """The digest so far, in hex; of the whole after a full iteration."""
+        """The digest so far, in hex; of the whole after the last page."""
         return self.reader.digest.hex()
 
     @property
@@ -170,24 +159,19 @@ class SpoolReader(Generic[P]):
         """The digest of the frames so far, without the end, in hex."""
         return self.reader.chain.hex()
 
-    def __iter__(self) -> Iterator[P]:
-        """Yield the records. Raises DamagedError."""
-        for records in self.pages():
-            yield from records
-
-    def pages(self) -> Iterator[list[P]]:
+    def pages(self) -> Iterator[P]:
         """Yield the records of each frame. Raises DamagedError."""
         before = self.reader.chain
         for count, raw in self._frames():
             self.digest_before, before = before.hex(), self.reader.chain
-            records = self._unpack(raw)
-            if len(records) != count:
+            page = self._unpack(raw)
+            if len(page) != count:
                 path = str(self._file.name)
                 raise DamagedError(
                     f"{path} is damaged: a frame has another number of records than it says",
                     target=path,
                 )
-            yield records
+            yield page
 
     def verify(self) -> str:
         """Check every frame, raise DamagedError when one is wrong, return the digest in hex."""
@@ -210,24 +194,24 @@ class SpoolReader(Generic[P]):
         self.close()
 
 
-def create_plan(path: Path, header: Mapping[str, Any]) -> SpoolWriter[PlannedKey]:
+def create_plan(path: Path, header: Mapping[str, Any]) -> SpoolWriter[PlannedKeys]:
     """Return a writer of planned keys into a new file. Raises StorageError."""
     file = create_private(path)
     return SpoolWriter(file, Writer(file, _PLAN.name, VERSION, header), _PLAN)
 
 
-def read_plan(path: Path) -> SpoolReader[PlannedKey]:
+def read_plan(path: Path) -> SpoolReader[PlannedKeys]:
     """Return a reader of planned keys. Raises DamagedError, ConfigError."""
     return SpoolReader(path, _PLAN, torn=False)
 
 
-def create_archive(path: Path, header: Mapping[str, Any]) -> SpoolWriter[KeyCopy]:
+def create_archive(path: Path, header: Mapping[str, Any]) -> SpoolWriter[Copies]:
     """Return a writer of copies into a new file. Raises StorageError."""
     file = create_private(path)
     return SpoolWriter(file, Writer(file, _ARCHIVE.name, VERSION, header), _ARCHIVE)
 
 
-def resume_archive(path: Path) -> SpoolWriter[KeyCopy]:
+def resume_archive(path: Path) -> SpoolWriter[Copies]:
     """Return a writer that goes on after the last whole frame of an archive. Raises DamagedError.
 
     What a crash left behind that frame is cut off: it was not durable, so nothing depends on it.
@@ -239,6 +223,6 @@ def resume_archive(path: Path) -> SpoolWriter[KeyCopy]:
     return SpoolWriter(file, Writer.resume(file, reader), _ARCHIVE)
 
 
-def read_archive(path: Path) -> SpoolReader[KeyCopy]:
+def read_archive(path: Path) -> SpoolReader[Copies]:
     """Return a reader of copies, which stops at a torn end. Raises DamagedError, ConfigError."""
     return SpoolReader(path, _ARCHIVE, torn=True)

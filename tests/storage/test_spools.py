@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cachectl.errors import ConfigError, DamagedError
-from cachectl.model.changes import KeyCopy, PlannedKey
+from cachectl.model.changes import KeyCopy, PlannedKey, PlannedKeys
 from cachectl.storage.frames import Reader, Writer
 from cachectl.storage.records import pack_copies, pack_planned, unpack_copies, unpack_planned
 from cachectl.storage.spool import (
@@ -51,12 +51,15 @@ copies = st.builds(
 
 @given(st.lists(planned, min_size=1))
 def test_planned_keys_round_trip(records):
-    assert unpack_planned(pack_planned(records)) == records
+    pages = [PlannedKeys.of(records[:2]), PlannedKeys.of([]), PlannedKeys.of(records[2:])]
+    read = unpack_planned(pack_planned(pages))
+    assert list(read) == records
+    assert pack_planned([read]) == pack_planned(pages)
 
 
 @given(st.lists(copies, min_size=1))
 def test_copies_round_trip(records):
-    assert unpack_copies(pack_copies(records)) == records
+    assert unpack_copies(pack_copies([records[:1], records[1:]])) == records
 
 
 @given(st.binary())
@@ -73,7 +76,7 @@ def test_any_bytes_as_records_are_damage_or_records(raw):
 def plan_file(path, flush_every=7):
     writer = create_plan(path, {"target": "here"})
     for i, key in enumerate(KEYS):
-        writer.add(key)
+        writer.add(PlannedKeys.of([key]))
         if i % flush_every == 0:
             writer.flush()
     return writer.end()
@@ -83,7 +86,7 @@ def test_a_plan_is_read_as_it_was_written_and_is_private(tmp_path):
     digest = plan_file(tmp_path / "plan")
     with read_plan(tmp_path / "plan") as plan:
         assert plan.header == {"target": "here"}
-        assert list(plan) == KEYS
+        assert [key for page in plan.pages() for key in page] == KEYS
         assert plan.digest == digest
     assert stat.S_IMODE((tmp_path / "plan").stat().st_mode) == 0o600
 
@@ -144,7 +147,7 @@ def test_a_torn_archive_keeps_its_whole_frames_and_can_be_gone_on_with(tmp_path_
     writer = create_archive(path, {"run": "r"})
     synced = []
     for i in range(6):
-        writer.add(KeyCopy(b"key%d" % i, "string", "payload", os.urandom(40)))
+        writer.add([KeyCopy(b"key%d" % i, "string", "payload", os.urandom(40))])
         writer.sync()
         synced.append(writer.bytes_written)
     writer.close()
@@ -153,10 +156,10 @@ def test_a_torn_archive_keeps_its_whole_frames_and_can_be_gone_on_with(tmp_path_
     whole = sum(end <= size for end in synced)
     again = resume_archive(path)
     assert again.count == whole
-    again.add(KeyCopy(b"later", "string", "ttl"))
+    again.add([KeyCopy(b"later", "string", "ttl")])
     again.end()
     with read_archive(path) as archive:
-        names = [copy.key for copy in archive]
+        names = [copy.key for page in archive.pages() for copy in page]
         assert archive.reader.ended
     assert names == [b"key%d" % i for i in range(whole)] + [b"later"]
 

@@ -33,7 +33,7 @@ from cachectl.actions.execution.transit import Flying, Transit
 from cachectl.actions.planning.changes import Change, Outcome, reason_of
 from cachectl.actions.planning.guards import fits
 from cachectl.errors import PartialError
-from cachectl.model.changes import KeyCopy, PlannedKey
+from cachectl.model.changes import KeyCopy, PlannedKey, PlannedKeys
 from cachectl.server.pace import Pace
 from cachectl.server.topology.handle import Server
 from cachectl.server.topology.lanes import TEAMS, Lanes
@@ -42,7 +42,7 @@ from cachectl.server.transactions.transaction import GIANT, Group, MovedError
 from cachectl.server.transactions.units import units
 from cachectl.server.values.logical import UnknownTypeError
 from cachectl.server.wire.resp import ReplyError
-from cachectl.storage.spool import SpoolWriter
+from cachectl.storage.spool import Copies, SpoolWriter
 
 _TRIES = 6
 _FLIGHTS, _MOST = 50, 16_000
@@ -76,7 +76,7 @@ class Applier:
     server: Server
     change: Change
     ledger: Ledger
-    archive: SpoolWriter[KeyCopy] | None
+    archive: SpoolWriter[Copies] | None
     pace: Pace
     lock: Lock
     on_progress: OnProgress = lambda _done, _note: None
@@ -105,7 +105,7 @@ class Applier:
 
     def run(
         self,
-        plan: Iterable[list[PlannedKey]],
+        plan: Iterable[PlannedKeys],
         *,
         start: int = 0,
         stop: int | None = None,
@@ -345,7 +345,7 @@ class Applier:
         """Copy a giant. Return whether it is what the plan saw."""
         if not self.change.copies_value:
             if self.archive is not None:
-                self.archive.add(copy)
+                self.archive.add([copy])
             return True
         guard = guard if self.checks_guards else b""
         return copy_in_pieces(group, copy, self.archive, guard, self._keeper.check_size)

@@ -8,13 +8,13 @@ from cachectl.actions.planning.alike import Fingerprint
 from cachectl.model.changes import KeyCopy
 from cachectl.server.transactions.transaction import Group
 from cachectl.storage.elements import pack_value
-from cachectl.storage.spool import SpoolWriter
+from cachectl.storage.spool import Copies, SpoolWriter
 
 
 def copy_in_pieces(
     group: Group,
     copy: KeyCopy,
-    archive: SpoolWriter[KeyCopy] | None,
+    archive: SpoolWriter[Copies] | None,
     guard: bytes,
     before_each: Callable[[], None],
 ) -> bool:
@@ -34,9 +34,9 @@ def copy_in_pieces(
         if archive is None:
             continue
         if waiting is not None:
-            archive.add(waiting._replace(extra={"piece": number - 1, "more": True}))
+            archive.add([waiting._replace(extra={"piece": number - 1, "more": True})])
         before_each()
         waiting = copy._replace(how="pieces", data=pack_value(piece), extra={"piece": number})
     if waiting is not None and archive is not None:
-        archive.add(waiting)
+        archive.add([waiting])
     return not guard or fingerprint.digest() == guard

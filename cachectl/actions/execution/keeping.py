@@ -11,7 +11,7 @@ from cachectl.actions.execution.ledger import Ledger
 from cachectl.errors import PartialError
 from cachectl.model.changes import KeyCopy
 from cachectl.storage.files import StorageError
-from cachectl.storage.spool import SpoolWriter
+from cachectl.storage.spool import Copies, SpoolWriter
 
 
 class Keeper:
@@ -22,7 +22,7 @@ class Keeper:
     """
 
     def __init__(
-        self, archive: SpoolWriter[KeyCopy] | None, ledger: Ledger, limit: int | None
+        self, archive: SpoolWriter[Copies] | None, ledger: Ledger, limit: int | None
     ) -> None:
         self.archive = archive
         self._ledger = ledger
@@ -50,8 +50,8 @@ class Keeper:
         return range(first, first + len(copies))
 
     @staticmethod
-    def _keep(archive: SpoolWriter[KeyCopy], copies: Sequence[KeyCopy]) -> None:
-        archive.extend(copies)
+    def _keep(archive: SpoolWriter[Copies], copies: Sequence[KeyCopy]) -> None:
+        archive.add(copies)
         archive.sync()
 
     @property

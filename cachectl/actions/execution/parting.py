@@ -5,42 +5,40 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
-from operator import attrgetter
 
-from cachectl.model.changes import PlannedKey
+from cachectl.model.changes import PlannedKeys
 from cachectl.server.transactions.transaction import Group
 
 _BATCH_BYTES = 32 * 1024 * 1024
 
 
 def batches(
-    plan: Iterable[list[PlannedKey]],
+    plan: Iterable[PlannedKeys],
     start: int,
     size: Callable[[], int],
     *,
     least: int = 1,
     stop: int | None = None,
-) -> Iterator[list[PlannedKey]]:
-    """Yield the records of a plan from `start` to `stop`, in batches bounded by number and bytes.
+) -> Iterator[PlannedKeys]:
+    """Yield the keys of a plan from record `start` to `stop`, in batches bounded by number and
+    bytes.
 
-    plan: its records, page by page. least: the records that the first batch has at least.
+    plan: its keys, page by page. least: the keys that the first batch has at least.
     """
-    waiting: list[PlannedKey] = []
+    waiting, at = PlannedKeys.of(()), 0
     for page in _between(plan, start, stop):
-        waiting += page
-        while len(waiting) >= (most := max(size(), least)):
-            batch, waiting = _taken(waiting, most, least)
-            yield batch
-            least = 1
-    while waiting:
-        batch, waiting = _taken(waiting, max(size(), least), least)
-        yield batch
-        least = 1
+        waiting, at = waiting.part(at, None).followed_by(page), 0
+        while len(waiting) - at >= (most := max(size(), least)):
+            end = _end(waiting.sizes, at, most, least)
+            yield waiting.part(at, end)
+            at, least = end, 1
+    while at < len(waiting):
+        end = _end(waiting.sizes, at, max(size(), least), least)
+        yield waiting.part(at, end)
+        at, least = end, 1
 
 
-def _between(
-    plan: Iterable[list[PlannedKey]], start: int, stop: int | None
-) -> Iterator[list[PlannedKey]]:
+def _between(plan: Iterable[PlannedKeys], start: int, stop: int | None) -> Iterator[PlannedKeys]:
     number = 0
     for page in plan:
         first, last = start - number, None if stop is None else stop - number
@@ -48,19 +46,17 @@ def _between(
         if last is not None and last <= 0:
             return
         if first > 0 or (last is not None and last < len(page)):
-            page = page[max(0, first) : last]
+            page = page.part(max(0, first), last)
         if page:
             yield page
 
 
-def _taken(
-    waiting: list[PlannedKey], most: int, least: int
-) -> tuple[list[PlannedKey], list[PlannedKey]]:
-    """Return the next batch and what follows it."""
-    weights = list(accumulate(map(attrgetter("size"), waiting[:most])))
-    if weights[-1] >= _BATCH_BYTES:
-        most = max(least, 1 + bisect_left(weights, _BATCH_BYTES))
-    return waiting[:most], waiting[most:]
+def _end(sizes: Sequence[int], start: int, most: int, least: int) -> int:
+    """Return where the batch ends that begins at `start`."""
+    weights = list(accumulate(sizes[start : start + most]))
+    if weights[-1] < _BATCH_BYTES:
+        return start + len(weights)
+    return start + max(least, 1 + bisect_left(weights, _BATCH_BYTES))
 
 
 def in_waves(groups: Sequence[Group], most: int) -> list[list[Group]]:

@@ -79,11 +79,11 @@ class SavedPlan:
         """
         meant = Meant(total=self.total)
         with closing(create_plan(path, self.header)) as spool, closing(read_plan(self.path)) as old:
-            for record in old:
-                protection.check([record.key])
-                spool.add(record)
-                meant.keys += 1
-                meant.size += record.size
+            for page in old.pages():
+                protection.check(page.keys)
+                spool.add(page)
+                meant.keys += len(page)
+                meant.size += sum(page.sizes)
             meant.digest = spool.end()
         return meant
 

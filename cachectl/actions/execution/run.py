@@ -26,7 +26,7 @@ from cachectl.errors import (
     DamagedError,
     PartialError,
 )
-from cachectl.model.changes import KeyCopy, PlannedKey
+from cachectl.model.changes import KeyCopy, PlannedKeys
 from cachectl.server.pace import Pace, RateCap
 from cachectl.server.topology.handle import Server
 from cachectl.server.transactions.locks import Lock
@@ -36,6 +36,7 @@ from cachectl.storage.frames import TornError
 from cachectl.storage.journal import Entry, Journal, read_journal, reopen
 from cachectl.storage.runs import RunDirectory
 from cachectl.storage.spool import (
+    Copies,
     SpoolWriter,
     create_archive,
     read_archive,
@@ -297,7 +298,7 @@ class _Execution:
                 f"{applier.written:,} keys were written after they had been copied"
             )
 
-    def _open_archive(self) -> SpoolWriter[KeyCopy]:
+    def _open_archive(self) -> SpoolWriter[Copies]:
         """Create the archive, or go on after its last whole frame. Raises DamagedError."""
         path, copies = self.run.archive, self.standing.copies
         header = {
@@ -340,7 +341,7 @@ class _Execution:
     def _trim(
         self,
         change: Change,
-        archive: SpoolWriter[KeyCopy] | None,
+        archive: SpoolWriter[Copies] | None,
         ledger: Ledger,
         recovery: Recovery,
         lock: Lock,
@@ -390,16 +391,16 @@ def _reach(run: RunDirectory, start: int, keys: Collection[bytes]) -> int:
     missing = set(keys)
     reach = 1
     if missing:
-        for number, planned in enumerate(chain.from_iterable(_plan(run))):
-            if number >= start and planned.key in missing:
-                missing.discard(planned.key)
+        for number, key in enumerate(chain.from_iterable(page.keys for page in _plan(run))):
+            if number >= start and key in missing:
+                missing.discard(key)
                 reach = number - start + 1
                 if not missing:
                     break
     return reach
 
 
-def _plan(run: RunDirectory) -> Iterator[list[PlannedKey]]:
+def _plan(run: RunDirectory) -> Iterator[PlannedKeys]:
     with closing(read_plan(run.plan)) as plan:
         yield from plan.pages()
 
@@ -412,7 +413,8 @@ def _check_plan(run: RunDirectory, digest: str, tags: Collection[bytes]) -> froz
     found: set[bytes] = set()
     with closing(read_plan(run.plan)) as plan:
         if tags:
-            found.update(planned.key for planned in plan if planned.key in tags)
+            for page in plan.pages():
+                found.update(key for key in page.keys if key in tags)
         else:
             plan.verify()
         if plan.digest != digest:
@@ -442,6 +444,6 @@ def copies_of(
 ) -> Iterator[tuple[int, KeyCopy]]:
     """Yield (record, copy) of a run's archive from `first` on, without those that are void."""
     with read_archive(run.archive) as archive:
-        for number, copy in enumerate(archive):
+        for number, copy in enumerate(chain.from_iterable(archive.pages())):
             if number >= first and number not in voids:
                 yield number, copy

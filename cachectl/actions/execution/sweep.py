@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
 
 from cachectl.actions.execution.ledger import Ledger, Tally
 from cachectl.actions.execution.parting import batches
@@ -18,7 +17,7 @@ from cachectl.actions.execution.recovery import (
 )
 from cachectl.actions.planning.changes import Outcome
 from cachectl.errors import PartialError
-from cachectl.model.changes import PlannedKey
+from cachectl.model.changes import PlannedKeys
 from cachectl.server.pace import Pace
 from cachectl.server.topology.handle import Server
 from cachectl.server.topology.lanes import Lanes
@@ -31,24 +30,25 @@ from cachectl.server.wire.resp import ReplyError, pack_names
 
 _HEALTH_EVERY = 1.0
 
-Planned = Sequence[PlannedKey]
+Keys = Sequence[bytes]
 
 
 @dataclass(slots=True)
 class _Flight:
     """One batch under way.
 
-    parts: the keys by lane, in the order of the commands that were sent. refused: keys whose
-    command was answered with an error, and so was not run; denied: those of them of which one at
-    least is not for this login to remove. trouble: what broke while it was sent.
-    is_uncertain: keys that are gone may be our own work.
+    sizes: of the keys in bytes, as far as they are known. parts: the keys by lane, in the order of
+    the commands that were sent. refused: keys whose command was answered with an error, and so was
+    not run; denied: those of them of which one at least is not for this login to remove.
+    trouble: what broke while it was sent. is_uncertain: keys that are gone may be our own work.
     """
 
-    keys: Planned
+    keys: Keys
+    sizes: Mapping[bytes, int]
     upto: int
-    parts: list[tuple[NodeConnection, list[Planned]]] = field(default_factory=list)
-    refused: list[PlannedKey] = field(default_factory=list)
-    denied: list[PlannedKey] = field(default_factory=list)
+    parts: list[tuple[NodeConnection, list[Keys]]] = field(default_factory=list)
+    refused: list[bytes] = field(default_factory=list)
+    denied: list[bytes] = field(default_factory=list)
     trouble: Exception | None = None
     sent_at: float = 0.0
     is_uncertain: bool = False
@@ -84,7 +84,7 @@ class Sweeper:
 
     def run(
         self,
-        plan: Iterable[list[PlannedKey]],
+        plan: Iterable[PlannedKeys],
         *,
         start: int = 0,
         stop: int | None = None,
@@ -109,8 +109,9 @@ class Sweeper:
                 self._begun.note(done)
                 upto = done + len(batch)
                 if self.skip:
-                    batch = [planned for planned in batch if planned.key not in self.skip]
-                flight = _Flight(batch, upto, is_uncertain=done < uncertain)
+                    batch = batch.without(self.skip)
+                sizes = dict(zip(batch.keys, batch.sizes, strict=True)) if any(batch.sizes) else {}
+                flight = _Flight(batch.keys, sizes, upto, is_uncertain=done < uncertain)
                 done = flight.upto
                 self.ledger.journal.note("sent", upto=done)
                 if self._is_stale:
@@ -142,24 +143,24 @@ class Sweeper:
         except TROUBLE as error:
             flight.trouble = error
 
-    def _send(self, flight: _Flight, keys: Planned, by: Lanes) -> None:
+    def _send(self, flight: _Flight, keys: Keys, by: Lanes) -> None:
         flight.parts = [
             (by.lane(node), groups) for node, groups in self._by_place(keys).values() if groups
         ]
         for lane, groups in flight.parts:
-            lane.send(b"".join([pack_names("UNLINK", [p.key for p in group]) for group in groups]))
+            lane.send(b"".join([pack_names("UNLINK", group) for group in groups]))
 
-    def _by_place(self, keys: Planned) -> dict[str, tuple[Node, list[Planned]]]:
+    def _by_place(self, keys: Keys) -> dict[str, tuple[Node, list[Keys]]]:
         """Return name of a node → the node, and its keys in groups that one command may hold."""
         if self.server.slot_map is None:
             node = self.server.primaries[0]
             return {node.name: (node, [keys] if keys else [])}
-        places: dict[tuple[str, int], list[PlannedKey]] = {}
-        nodes: dict[str, tuple[Node, list[Planned]]] = {}
-        for planned in keys:
-            node = self.server.node_of(planned.key)
+        places: dict[tuple[str, int], list[bytes]] = {}
+        nodes: dict[str, tuple[Node, list[Keys]]] = {}
+        for key in keys:
+            node = self.server.node_of(key)
             nodes.setdefault(node.name, (node, []))
-            places.setdefault((node.name, slot_of(planned.key)), []).append(planned)
+            places.setdefault((node.name, slot_of(key)), []).append(key)
         for (name, _), group in places.items():
             nodes[name][1].append(group)
         return nodes
@@ -200,26 +201,26 @@ class Sweeper:
     def _one_by_one(self, flight: _Flight) -> Exception | None:
         """Remove keys with commands of their own, and leave those that the login may not remove."""
         denied, flight.denied = flight.denied, []
-        for number, planned in enumerate(denied):
+        for number, key in enumerate(denied):
             try:
-                self._count(flight, [planned], self._at(planned.key, "UNLINK"))
+                self._count(flight, [key], self._at(key, "UNLINK"))
             except TROUBLE as error:
                 if isinstance(error, ReplyError) and error.code == "NOPERM":
-                    self.ledger.count(Outcome.REFUSED, planned.key, reason=error.text)
+                    self.ledger.count(Outcome.REFUSED, key, reason=error.text)
                     continue
                 flight.denied = denied[number + 1 :]
                 flight.is_uncertain = True  # what was just sent may have been done
-                flight.refused.append(planned)
+                flight.refused.append(key)
                 return error
         return None
 
-    def _count(self, flight: _Flight, keys: Planned, removed: int) -> None:
+    def _count(self, flight: _Flight, keys: Keys, removed: int) -> None:
         # How many were there is known, and which is not: nobody needs to know.
         missing = Outcome.UNKNOWN if flight.is_uncertain else Outcome.GONE
         for outcome, some in ((Outcome.DONE, keys[:removed]), (missing, keys[removed:])):
             if some:
-                size = sum(map(attrgetter("size"), some))
-                self.ledger.count_all(outcome, [planned.key for planned in some], size)
+                size = sum(flight.sizes[key] for key in some) if flight.sizes else 0
+                self.ledger.count_all(outcome, some, size)
 
     def _settle(self, flight: _Flight, trouble: Exception) -> Exception | None:
         """Connect again and finish a flight: what was refused, and what is there of the rest.
@@ -228,8 +229,8 @@ class Sweeper:
         trouble. Raises PartialError to give up.
         """
         refused, flight.refused = flight.refused, []
-        known = {planned.key for planned in (*refused, *flight.denied)}
-        lost = [p for p in flight.keys if p.key not in known and not self.ledger.has(p.key)]
+        known = {*refused, *flight.denied}
+        lost = [key for key in flight.keys if key not in known and not self.ledger.has(key)]
         is_moving = isinstance(trouble, MovedError) and trouble.code != "MOVED"
         try:
             self._aside.drop()
@@ -238,18 +239,18 @@ class Sweeper:
             self.recheck = self._begun.doubted(self.recovery, self.recheck, self.ledger)
             if lost:
                 flight.is_uncertain = True
-                refused = refused + [p for p in lost if self._at(p.key, "EXISTS")]
-                there = {planned.key for planned in refused}
-                gone = [planned for planned in lost if planned.key not in there]
+                refused = refused + [key for key in lost if self._at(key, "EXISTS")]
+                there = set(refused)
+                gone = [key for key in lost if key not in there]
                 self._count(flight, gone, 0)
             if is_moving:
-                for planned in refused:
-                    self._count(flight, [planned], self._at(planned.key, "UNLINK"))
+                for key in refused:
+                    self._count(flight, [key], self._at(key, "UNLINK"))
                 return None
             self._send(flight, refused, self._aside)
         except TROUBLE as error:
             flight.is_uncertain = True  # what was just sent may have been done
-            flight.refused = [p for p in refused if not self.ledger.has(p.key)]
+            flight.refused = [key for key in refused if not self.ledger.has(key)]
             return error
         return self._read(flight)
 

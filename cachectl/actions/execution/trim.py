@@ -29,7 +29,7 @@ from cachectl.server.values.tags import KINDS, member_of
 from cachectl.server.wire.connection import NodeConnection
 from cachectl.server.wire.resp import as_text
 from cachectl.storage.elements import pack_value
-from cachectl.storage.spool import SpoolWriter
+from cachectl.storage.spool import Copies, SpoolWriter
 
 _REMOVE = {"set": "SREM", "zset": "ZREM", "hash": "HDEL"}
 
@@ -43,7 +43,7 @@ class Trimmer:
     """
 
     server: Server
-    archive: SpoolWriter[KeyCopy] | None
+    archive: SpoolWriter[Copies] | None
     ledger: Ledger
     recovery: Recovery
     lock: Lock
@@ -128,7 +128,7 @@ class Trimmer:
             return
         extra = {"whole": True} if self._is_first else {}
         self._is_first = False
-        self.archive.add(copy._replace(data=pack_value(value), extra=extra))
+        self.archive.add([copy._replace(data=pack_value(value), extra=extra)])
         self.archive.sync()
 
     def _present(self, keys: Sequence[bytes]) -> set[bytes]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import repeat
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,7 +18,7 @@ from cachectl.analysis.keyspace.keyspace import KeyspaceAccumulator
 from cachectl.analysis.keyspace.summary import KeyspaceSummary
 from cachectl.analysis.traffic.frequencies import expected_loads
 from cachectl.errors import PartialError
-from cachectl.model.changes import NEVER, PlannedKey, tuples_of
+from cachectl.model.changes import NEVER, PlannedKeys
 from cachectl.model.findings import Unavailable
 from cachectl.model.keys import Page
 from cachectl.server.clock import ServerClock
@@ -211,7 +210,7 @@ class Collector:
 
     def __init__(
         self,
-        spool: SpoolWriter[PlannedKey],
+        spool: SpoolWriter[PlannedKeys],
         protection: Protection,
         clock: ServerClock,
         digests: Digests | None = None,
@@ -233,7 +232,7 @@ class Collector:
         page = self._due(page, now)
         self._protection.check(page.keys)
         guards = self._digests.of(page) if self._digests else None
-        self._spool.extend(planned(page, now, guards))
+        self._spool.add(planned(page, now, guards))
         if self._accumulator is not None:
             self._accumulator.add(page)
         self.meant.add(page)
@@ -294,19 +293,17 @@ class Digests:
         return self._lanes.lane(self._lanes.server.node_of(key))
 
 
-def planned(page: Page, now: int, guards: Sequence[bytes] | None = None) -> list[PlannedKey]:
-    """Return the records of a page. now: Unix milliseconds, from which TTLs count."""
-    ttls = page.ttls
-    columns = (
+def planned(page: Page, now: int, guards: Sequence[bytes] | None = None) -> PlannedKeys:
+    """Return the keys of a page. now: Unix milliseconds, from which TTLs count."""
+    count, ttls, sizes, idles = len(page), page.ttls, page.sizes, page.idles
+    return PlannedKeys(
         page.keys,
-        page.types or repeat(""),
-        [NEVER if ttl < 0 else now + ttl for ttl in ttls] if ttls else repeat(NEVER),
-        [size or 0 for size in page.sizes] if page.sizes else repeat(0),
-        [_UNKNOWN if idle is None else idle for idle in page.idles] if page.idles else _UNKNOWNS,
-        guards or repeat(b""),
+        page.types or [""] * count,
+        [NEVER if ttl < 0 else now + ttl for ttl in ttls] if ttls else [NEVER] * count,
+        [size or 0 for size in sizes] if sizes else [0] * count,
+        [_UNKNOWN if idle is None else idle for idle in idles] if idles else [_UNKNOWN] * count,
+        guards or [b""] * count,
     )
-    return tuples_of(PlannedKey, zip(*columns, strict=False))
 
 
 _UNKNOWN = -1
-_UNKNOWNS = repeat(_UNKNOWN)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from cachectl.actions.execution.recovery import TROUBLE, Recovery
@@ -107,7 +108,7 @@ def survey(run: RunDirectory, standing: Standing, *, decode: Matches | None = No
         if archive.header.get("run") != run.id:
             raise _damaged(run, "it belongs to another run")
         digest_there = ""
-        for copy in archive:
+        for copy in chain.from_iterable(archive.pages()):
             if records == standing.copies:
                 digest_there = digest_there or archive.digest_before
             if (

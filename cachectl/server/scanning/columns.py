@@ -22,7 +22,7 @@ from cachectl.server.scanning.scan_errors import (
     is_about_key,
     why_refused,
 )
-from cachectl.server.wire.resp import ReplyError, pack
+from cachectl.server.wire.resp import HEADS, ReplyError, pack
 
 
 class Field(StrEnum):
@@ -87,9 +87,6 @@ class _Texts(dict[bytes, str]):
 _texts = _Texts()
 
 
-# Names are short as a rule, and formatting a number for each of a million keys is not free.
-_BULK_HEADS = [b"$%d\r\n" % length for length in range(256)]
-
 Fate = Literal["vanished", "unreadable", "moved"]
 """Why a key is not on the page: it is gone, it is forbidden, or it is on another node by now."""
 
@@ -121,11 +118,8 @@ class Batch:
     @property
     def bulks(self) -> list[bytes]:
         """The keys as arguments of commands, behind an empty string: ready for `join`."""
-        heads = _BULK_HEADS
-        try:
-            return [b"", *[heads[len(key)] + key + b"\r\n" for key in self.keys]]
-        except IndexError:  # a long name is among them
-            return [b"", *[b"$%d\r\n%b\r\n" % (len(key), key) for key in self.keys]]
+        heads = HEADS
+        return [b"", *[heads[len(key)] + key + b"\r\n" for key in self.keys]]
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from typing import Any
 from cachectl.model.changes import NEVER
 from cachectl.model.values import LogicalValue
 from cachectl.server.values.logical import PIECE, Abilities, Command, write_commands
-from cachectl.server.wire.resp import ReplyError, pack
+from cachectl.server.wire.resp import HEADS, Heads, ReplyError, pack
 
 COLLECTION_REPLIES = 6
 """Replies to what `pack_collection` returns: MULTI, four times QUEUED, EXEC."""
@@ -41,7 +41,7 @@ def pack_strings(
         # Columns of arguments, which C lays side by side: a value is copied once.
         head = start + b"*%d\r\n$3\r\nSET\r\n" % (6 if only_new else 5)
         columns = (
-            *(repeat(head, len(keys)), map(_heads.__getitem__, map(len, keys)), keys),
+            *(repeat(head, len(keys)), map(HEADS.__getitem__, map(len, keys)), keys),
             *(map(_inner_heads.__getitem__, map(len, values)), values),
             *(map(_PXAT.__mod__, expiries), repeat(end, len(keys))),
         )
@@ -55,21 +55,7 @@ def pack_strings(
     )
 
 
-class _Heads(dict[int, bytes]):
-    """Length → what stands before an argument of that length, kept for those that come often."""
-
-    def __init__(self, text: bytes) -> None:
-        self._text = text
-
-    def __missing__(self, length: int) -> bytes:
-        head = self._text % length
-        if length < _OFTEN:
-            self[length] = head
-        return head
-
-
-_OFTEN = 4096
-_heads, _inner_heads = _Heads(b"$%d\r\n"), _Heads(b"\r\n$%d\r\n")
+_inner_heads = Heads(b"\r\n$%d\r\n")
 _PAIR = b"$%d\r\n%b\r\n$%d\r\n%b\r\n"
 _PXAT = b"\r\n$4\r\nPXAT\r\n$13\r\n%d\r\n"
 _MIN_13 = 10**12

@@ -7,6 +7,7 @@ where version 2 has flat arrays of names and values).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain, repeat
 from typing import Any
 
 Argument = bytes | str | int | float
@@ -66,15 +67,37 @@ def pack(*arguments: Argument) -> bytes:
     return b"*%d\r\n%b" % (len(parts), b"".join(parts))
 
 
+class Heads(dict[int, bytes]):
+    """Length → what stands before an argument of that length, kept for those that come often.
+
+    Formatting a number for each of a million arguments is not free.
+    """
+
+    def __init__(self, text: bytes = b"$%d\r\n") -> None:
+        self._text = text
+
+    def __missing__(self, length: int) -> bytes:
+        head = self._text % length
+        if length < _OFTEN:
+            self[length] = head
+        return head
+
+
+_OFTEN = 4096
+HEADS = Heads()
+
+
 def sized(name: bytes) -> bytes:
     """Return a byte string as an argument of a command, to be put behind a packed beginning."""
-    return b"$%d\r\n%b\r\n" % (len(name), name)
+    return HEADS[len(name)] + name + b"\r\n"
 
 
 def pack_names(command: str, names: Sequence[bytes]) -> bytes:
     """Return a command that takes names and nothing else, ready to be sent: UNLINK, WATCH, …."""
     head = b"*%d\r\n$%d\r\n%b\r\n" % (len(names) + 1, len(command), command.encode())
-    return head + b"".join([b"$%d\r\n%b\r\n" % (len(name), name) for name in names])
+    # Columns of parts, which C lays side by side.
+    columns = map(HEADS.__getitem__, map(len, names)), names, repeat(b"\r\n", len(names))
+    return head + b"".join(chain.from_iterable(zip(*columns, strict=True)))
 
 
 def pack_all(commands: Iterable[tuple[Argument, ...]]) -> bytes:
