@@ -200,6 +200,21 @@ def test_a_busy_one_only_what_is_rare() -> None:
     assert cost.cores(cost.affordable()) <= cost.allowed
 
 
+@pytest.mark.parametrize(
+    ("writes", "misses", "heard"),
+    [
+        (10, 10, {Kind.MISSED, Kind.SET}),
+        (20_000, 500, {Kind.MISSED}),
+        (500, 20_000, set()),
+    ],
+)
+def test_what_is_heard_in_passing_is_what_info_counts_and_more_if_it_is_cheap(
+    writes: int, misses: int, heard: set[Kind]
+) -> None:
+    cost = cost_of(writes, misses, 0.4)
+    assert set(cost.in_passing([Kind.MISSED, Kind.SET])) == heard
+
+
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.floats(0, 1))
 def test_what_is_affordable_costs_no_more_than_is_allowed(
     writes: int, misses: int, cpu: float

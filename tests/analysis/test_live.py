@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
 from topscreens import NOW, look, sample
 
-from cachectl.analysis.events.keyevents import MOST_EVENTS, Kind, bearable
 from cachectl.analysis.health.live import LATELY, REMEMBERED, Live
 from cachectl.analysis.traffic.counters import Event, window
 from cachectl.analysis.traffic.traffic import traffic
@@ -37,16 +35,3 @@ def test_what_befell_a_node_is_told_for_a_while() -> None:
 
 def restarted() -> dict[str, str]:
     return {**sample("n", 1.0, 1).info, "run_id": "b", "uptime_in_seconds": "1"}
-
-
-@pytest.mark.parametrize(
-    ("rates", "heard"),
-    [
-        ({"misses": 10.0, "writes": 10.0}, {Kind.MISSED, Kind.SET}),
-        ({"misses": 10.0, "writes": MOST_EVENTS}, {Kind.MISSED}),
-        ({"misses": MOST_EVENTS + 1}, set()),
-        ({"misses": 1.0, "writes": None}, {Kind.MISSED, Kind.SET}),
-    ],
-)
-def test_a_busy_server_is_not_listened_to(rates: dict[str, float | None], heard: set[Kind]) -> None:
-    assert set(bearable([Kind.MISSED, Kind.SET], rates)) == heard

@@ -1,7 +1,8 @@
 """What publishing events costs a server, predicted from its traffic, and which kinds are cheap.
 
-Measured on Valkey 9.1 with our own listener: 2 µs an event where clients do not pipeline, so that
-each turn of the server's loop sends one; 0.8 µs where a turn sends many.
+Measured on Valkey 9.1 with our own listener: less than 1 µs an event where a turn of the server's
+loop sends many. Where clients do not pipeline, a turn sends one, and what that costs is the packet:
+5 to 8 µs, about what an answer to a client costs (tests/benchmarks/bench_events.py).
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cachectl.analysis.events.keyevents import KINDS, Kind
+from cachectl.analysis.events.keyevents import COUNTED, KINDS, Kind
 from cachectl.analysis.traffic.counters import number
 from cachectl.analysis.traffic.traffic import Traffic
 
 PER_EVENT = 0.8e-6
-PER_SEND = 1.2e-6
+PER_SEND = 7e-6
 MOST_ADDED = 0.05
 """Of the CPU that the server uses, what events may add unasked."""
 LEAST_ALLOWED = 0.005
@@ -52,6 +53,15 @@ class EventCost:
             if kind in kinds and self.cores([*chosen, kind]) <= self.allowed:
                 chosen.append(kind)
         return [kind for kind in KINDS if kind in chosen]
+
+    def in_passing(self, published: Sequence[Kind]) -> tuple[Kind, ...]:
+        """Return the kinds, of those that are published, to listen to by the way.
+
+        Those that INFO counts come together, since they are compared with its counts.
+        """
+        chosen = self.affordable(published)
+        counted = {kind for kind in published if kind in COUNTED}
+        return tuple(chosen) if counted.issubset(chosen) else ()
 
 
 def event_cost(seen: Traffic) -> EventCost:

@@ -94,26 +94,6 @@ def letters_of(kinds: Iterable[Kind]) -> str:
     return "E" + "".join(dict.fromkeys(LETTER_OF[name] for name in names_of(kinds)))
 
 
-MOST_EVENTS = 10_000
-"""Events a second beyond which a screen that is only looked at had better not listen: each costs
-the server about half a microsecond, and this machine several."""
-
-
-def bearable(
-    published: Sequence[Kind], rates: Mapping[str, float | None], most: float = MOST_EVENTS
-) -> tuple[Kind, ...]:
-    """Return the kinds of which there are few enough to listen to them by the way.
-
-    rates: `expired`, `evicted`, `misses` and `writes` a second, as the server counts them. Those
-    that INFO counts come together, and the others only besides.
-    """
-    counted = sum(rates.get(name) or 0.0 for name in ("expired", "evicted", "misses"))
-    if counted > most:
-        return ()
-    few = counted + (rates.get("writes") or 0.0) <= most
-    return tuple(kind for kind in published if few or kind in COUNTED)
-
-
 def kinds_without(kinds: Iterable[Kind], missing: str) -> tuple[list[Kind], list[Kind]]:
     """Return the kinds of which nothing, and of which only a part, comes without these letters."""
     none, some = [], []

@@ -82,7 +82,7 @@ class Looker:
         worst, trips = self._round_trips()
         clients, client_findings, client_gaps = self._who(result)
         shapes = self._slow_shapes()
-        events = self._events.window(result.totals.rates)
+        events = self._events.window(result)
         return Look(
             at=self._app.terminal.now(),
             traffic=result,

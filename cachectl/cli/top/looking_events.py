@@ -1,20 +1,21 @@
 """The events of keys in `top`: listened to where the server publishes them already, and only there.
 
 Each event costs the server a message to us, so that a busy one is not listened to: what may be
-expected is known from its counters.
+expected is predicted from its traffic.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cachectl.errors import CachectlError, PermissionDeniedError
 
 if TYPE_CHECKING:
     from cachectl.analysis.events.keyevents import EventTally, EventWindow, Kind
+    from cachectl.analysis.traffic.traffic import Traffic
     from cachectl.server.events.events import EventFeed
     from cachectl.server.introspection.asked import Ask
     from cachectl.server.topology.connect import Server
@@ -40,15 +41,15 @@ class Events:
         self._tally: EventTally | None = None
         self._since = 0.0
 
-    def window(self, rates: Mapping[str, float | None]) -> EventWindow | None:
+    def window(self, seen: Traffic) -> EventWindow | None:
         """Return the events since the last call, None when nobody listens: `why` says why.
 
-        rates: of expirations, evictions, misses and writes, a second, as INFO counts them.
+        seen: the traffic of the last moments.
         """
         now = time.monotonic()
         if self._decided is None or now - self._decided >= LOOK_EVERY:
             self._decided = now
-            self._decide(rates)
+            self._decide(seen)
         return None if self._feed is None else self._counted(self._feed)
 
     @property
@@ -84,13 +85,14 @@ class Events:
         seconds, self._since = now - self._since, now
         return tally.end(max(seconds, 1e-6))
 
-    def _decide(self, rates: Mapping[str, float | None]) -> None:
+    def _decide(self, seen: Traffic) -> None:
         """Listen to what is published and not too much, where that is other than before."""
-        from cachectl.analysis.events.keyevents import bearable, names_of
+        from cachectl.analysis.events.cost import event_cost
+        from cachectl.analysis.events.keyevents import names_of
         from cachectl.server.events.events import EventFeed
 
         published = self._published()
-        kinds = bearable(published, rates)
+        kinds = event_cost(seen).in_passing(published)
         if kinds == self._kinds and (self._feed is not None or not kinds):
             return
         self.close()
