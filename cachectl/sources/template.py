@@ -30,8 +30,9 @@ class Template:
         holes = [part for part in parts if isinstance(part, Placeholder)]
         simple = not any(hole.filters or "." in hole.column for hole in holes)
         self._names = [hole.column for hole in holes] if simple else None
-        self._format = "".join(
-            part.replace("%", "%%") if isinstance(part, str) else "%s" for part in parts
+        self._format, self._format_of_ints = (
+            "".join(part.replace("%", "%%") if isinstance(part, str) else hole for part in parts)
+            for hole in ("%s", "%d")
         )
 
     def column(self, rows: Sequence[Row]) -> tuple[list[bytes], Faults]:
@@ -55,10 +56,11 @@ class Template:
             if not all(_FAST_TYPES.issuperset(map(type, column)) for column in columns):
                 return None
             pattern = self._format
-            if len(columns) == 1:
-                if pattern == "%s" and set(map(type, columns[0])) == {str}:
+            if len(columns) == 1 and len(kinds := set(map(type, columns[0]))) == 1:
+                if kinds == {int}:
+                    return list(map(self._format_of_ints.encode().__mod__, columns[0]))
+                if pattern == "%s":
                     return list(map(str.encode, columns[0]))
-                return [(pattern % value).encode() for value in columns[0]]
             return [(pattern % values).encode() for values in zip(*columns, strict=True)]
         except (KeyError, UnicodeEncodeError):
             return None

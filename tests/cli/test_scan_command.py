@@ -214,7 +214,7 @@ def test_a_sample_says_how_sure_it_is(server: TestServer) -> None:
             assert row["types_low"][kind] <= keys <= row["types_high"][kind]
     rows = scan(server, "--sample", "2000", "--by", "type", "-o", "json").json["namespaces"]
     held = [row["keys_low"] <= filled.by_type[row["namespace"]] <= row["keys_high"] for row in rows]
-    assert sum(held) >= 4  # of six; each may miss once in twenty
+    assert sum(held) >= 3  # of six; each may miss once in twenty, so four do once in ten thousand
     people = scan(server, "--sample", "2000", "-o", "table").check(0).stdout
     assert "\u00b1" in people
     assert "a sample: 2," in people
