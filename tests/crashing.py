@@ -88,7 +88,7 @@ def _serve() -> None:
     import cachectl.server.topology.connect
     import cachectl.sources.files
     import cachectl.views.invalidate
-    import cachectl.views.warm  # noqa: F401
+    import cachectl.views.warm.run  # noqa: F401
 
     for line in sys.stdin.buffer:
         order = json.loads(line)

@@ -71,6 +71,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         *("memory", "health", "doctor"),
     ),
     "actions": ("planning", "execution", "undoing", "warming"),
+    "views": ("keys", "stats", "memory", "audits", "warm", "health", "schemas"),
     "cli": (
         *("shells", "scan", "keys", "stats", "top", "memory", "invalidate", "ttl", "health"),
         *("policy", "warm"),

@@ -18,7 +18,7 @@ from cachectl.model.findings import Finding, Severity
 from cachectl.model.servers import NodeFacts, ServerFacts
 from cachectl.output.board import Board
 from cachectl.output.board_lines import Size, draw, text_of
-from cachectl.views import top
+from cachectl.views.stats import top
 
 NOW = 1_790_000_000.0
 KINDS = {"get": "read", "mget": "read", "set": "write", "hset": "write"}

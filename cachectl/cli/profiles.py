@@ -124,7 +124,7 @@ def check(
     """
     from cachectl.config.locate import resolve
     from cachectl.server.rights.check import check as check_server
-    from cachectl.views.profile_check import check_report
+    from cachectl.views.health.profile_check import check_report
 
     app = context(ctx)
     target = resolve(

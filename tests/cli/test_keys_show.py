@@ -30,7 +30,7 @@ from cachectl.output.escape import escape
 from cachectl.output.formats.machines import dumps
 from cachectl.server.topology.connect import open_server
 from cachectl.server.values.details import key_details
-from cachectl.views.key import show_report
+from cachectl.views.keys.key import show_report
 
 NO_TOUCH = ("redis-8.2", "valkey-8.1", "valkey-9.1")
 FIELD_TTLS = ("redis-8.2", "valkey-9.1")

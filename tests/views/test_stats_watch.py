@@ -13,7 +13,7 @@ from cachectl.analysis.traffic.watching import Usual
 from cachectl.model.counters import NodeSample
 from cachectl.output.formats.plain import stream_lines
 from cachectl.output.report import RowStream
-from cachectl.views import stats_watch
+from cachectl.views.stats import watch
 
 
 def one_window(**fields: int) -> Traffic:
@@ -39,9 +39,9 @@ def test_changes_are_marked_within_eighty_columns() -> None:
     rows = []
     for number, now in enumerate(windows):
         changes = usual.take(now)
-        rows.append(stats_watch.row(now, NOW + number, usual.rates, changes))
+        rows.append(watch.row(now, NOW + number, usual.rates, changes))
     screen = terminal(columns=80)
-    stream_lines(RowStream("x/1", "windows", stats_watch.COLUMNS, rows, live=True), screen)
+    stream_lines(RowStream("x/1", "windows", watch.COLUMNS, rows, live=True), screen)
     heading, *lines = written(screen.stdout).splitlines()
     assert max(map(len, [heading, *lines])) <= 80
     assert [line[heading.index("changed") :].strip() for line in lines] == [

@@ -12,7 +12,7 @@ from topscreens import NOW, live, look, screen, shown
 
 from cachectl.analysis.health.live import Live
 from cachectl.model.counters import OwnWork
-from cachectl.views.top import Choice, press
+from cachectl.views.stats.top import Choice, press
 
 EXPECTED = Path(__file__).with_name("expected")
 

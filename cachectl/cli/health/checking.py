@@ -98,8 +98,8 @@ def run(app: App, server: Server, asked: Asked) -> tuple[Report, KeyboardInterru
     """Return the report. Raises CannotConnectError when a server is lost that nobody can reach."""
     from cachectl.analysis.health.checks import judged
     from cachectl.output.verdicts import overall
-    from cachectl.views.check import Checked, check_report
-    from cachectl.views.stats import correction, events
+    from cachectl.views.health.check import Checked, check_report
+    from cachectl.views.stats.window import correction, events
 
     look = _Look(app, server, asked)
     measurements = list(look.measurements())
@@ -134,7 +134,7 @@ def unreachable(app: App, error: CannotConnectError) -> Report:
     A server that is down is CRITICAL; a login that it refuses says nothing about the cache.
     """
     from cachectl.model.findings import State, Unavailable, Verdict
-    from cachectl.views.check import CONNECT, Checked, check_report
+    from cachectl.views.health.check import CONNECT, Checked, check_report
 
     refused = isinstance(error, AuthenticationError)
     state = State.UNKNOWN if refused else State.CRITICAL
@@ -168,7 +168,7 @@ class _Look:
         """Yield what nodes that can't be reached, or asked, amount to."""
         from cachectl.model.findings import State, Verdict
         from cachectl.server.introspection.stats import REFUSED
-        from cachectl.views.check import CONNECT
+        from cachectl.views.health.check import CONNECT
 
         for gap in dict.fromkeys((*self._server.unavailable, *self.unavailable)):
             state = State.UNKNOWN if gap.what == REFUSED else State.CRITICAL

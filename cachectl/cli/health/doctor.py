@@ -76,7 +76,7 @@ def doctor(
     """
     from cachectl.analysis.doctor.examine import examine
     from cachectl.cli.health.examining import Examination
-    from cachectl.views.doctor import doctor_report
+    from cachectl.views.health.doctor import doctor_report
 
     app = context(ctx)
     seconds = DEFAULT_WINDOW if window is None else measuring.waited_window_of(window)

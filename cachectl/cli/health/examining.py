@@ -308,7 +308,7 @@ class Examination:
         """Look for keys that expire together."""
         from cachectl.analysis.doctor.facts import Part
         from cachectl.cli.ttl.storming import forecast_of_sample
-        from cachectl.views.ttl_storms import finding_of
+        from cachectl.views.audits.storms import finding_of
 
         if Part.TTLS not in self._missing and drawn.pages:
             found = forecast_of_sample(self._server, drawn.pages, strata)
@@ -347,7 +347,7 @@ class Examination:
         from cachectl.analysis.doctor.facts import Part
         from cachectl.cli.ttl.auditing import audit_of_sample
         from cachectl.model.findings import Severity
-        from cachectl.views.ttl_audit import Remedies, findings
+        from cachectl.views.audits.ttl_audit import Remedies, findings
 
         if self._policy is None or Part.TTLS in self._missing:
             return

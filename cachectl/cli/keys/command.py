@@ -159,7 +159,7 @@ def show(
     """
     from cachectl.analysis.naming.namespaces import TemplateGrouper
     from cachectl.server.values.details import key_details
-    from cachectl.views.key import show_report
+    from cachectl.views.keys.key import show_report
 
     name = selectors.name_of(key, escaped=escaped, b64=b64)
     app = context(ctx)
@@ -174,7 +174,7 @@ def show(
 
 
 def _columns(wanted: str | None, selection: Selection) -> tuple[str, ...]:
-    from cachectl.views.keys import COLUMNS, DEFAULT
+    from cachectl.views.keys.listing import COLUMNS, DEFAULT
 
     if wanted is None:
         return (*DEFAULT, *(c for c in COLUMNS if c in selection.columns and c not in DEFAULT))
@@ -191,7 +191,7 @@ def _stream(
 ) -> None:
     from cachectl.analysis.naming.namespaces import TemplateGrouper
     from cachectl.output.report import RowStream
-    from cachectl.views.keys import COLUMNS, KEY, SCHEMA, TABLE, row_maker
+    from cachectl.views.keys.listing import COLUMNS, KEY, SCHEMA, TABLE, row_maker
 
     rows = listing.rows(row_maker(shown, TemplateGrouper().group))
     columns = [KEY, *(COLUMNS[name] for name in shown)]

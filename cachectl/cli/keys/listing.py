@@ -77,7 +77,7 @@ class Listing:
 
     def finish(self) -> Report:
         """Return what follows the rows, however they ended."""
-        from cachectl.views.keys import list_end
+        from cachectl.views.keys.listing import list_end
 
         outcome = self._outcome
         gaps = list(outcome.unavailable)

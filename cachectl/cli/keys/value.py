@@ -96,7 +96,7 @@ def _write_string(
     if output is None and (raw or not app.terminal.is_interactive):
         app.terminal.write_bytes(content)
         return
-    from cachectl.views.key import string_report
+    from cachectl.views.keys.key import string_report
 
     now = app.terminal.now()
     app.show(string_report(value.key, content, server.facts, total=total, now=now), output)
@@ -111,7 +111,7 @@ def _write_elements(
     raw: bool,
     output: OutputFormat | None,
 ) -> None:
-    from cachectl.views.key import element_rows, elements_stream
+    from cachectl.views.keys.key import element_rows, elements_stream
 
     shown = 0
 

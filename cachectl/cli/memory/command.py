@@ -70,7 +70,7 @@ def memory(
     from cachectl.analysis.memory.parts import all_memory, node_memory
     from cachectl.analysis.traffic.pressure import findings
     from cachectl.server.introspection.memory import memory_samples
-    from cachectl.views.memory import memory_report
+    from cachectl.views.memory.where import memory_report
 
     app = context(ctx)
     rules = app.policy(policy) if keys else None
@@ -153,7 +153,7 @@ def biggest(
     """
     from cachectl.analysis.memory.giants import giant_findings
     from cachectl.cli.memory.biggest import biggest_of
-    from cachectl.views.memory_keys import memory_keys_report
+    from cachectl.views.memory.biggest import memory_keys_report
 
     app = context(ctx)
     with app.server() as server:
@@ -211,7 +211,7 @@ def cold(
     """
     from cachectl.analysis.keyspace.cold import cold_findings
     from cachectl.cli.memory.cold import cold_of, notes_on
-    from cachectl.views.memory_cold import memory_cold_report
+    from cachectl.views.memory.cold import memory_cold_report
 
     app = context(ctx)
     with app.server() as server:
@@ -262,7 +262,7 @@ def advise(
       cachectl memory advise -o json | jq '.advice[] | {id, subject, saves}'
     """
     from cachectl.cli.memory import advise
-    from cachectl.views.memory_advise import memory_advise_report
+    from cachectl.views.memory.advise import memory_advise_report
 
     app = context(ctx)
     most = memory_pass.size_of("--read", read) if values else 0

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cachectl.server.scanning.sample import Sample
     from cachectl.server.scanning.scan_types import ScanOutcome, ScanRequest
     from cachectl.server.topology.handle import Server
-    from cachectl.views.scan import ScanFacts
+    from cachectl.views.keys.scan import ScanFacts
 
 FEW = 100_000
 """Keys that are read, and kept in memory, all of them rather than sampled."""

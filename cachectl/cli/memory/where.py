@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cachectl.analysis.keyspace.valuesizes import SizeBin
     from cachectl.model.findings import Unavailable
     from cachectl.policy import Policy
-    from cachectl.views.memory import KeysMemory
+    from cachectl.views.memory.where import KeysMemory
 
     _Found = tuple[KeyPass, KeysMemory, tuple[SizeBin, ...]]
 
@@ -24,7 +24,7 @@ def where(work: Work, by: str, depth: int | None, policy: Policy | None = None) 
     from cachectl.analysis.keyspace.layers import LayerGrouper, names_layers
     from cachectl.analysis.keyspace.valuesizes import MemorySizes
     from cachectl.server.scanning.columns import Field
-    from cachectl.views.memory import KeysMemory
+    from cachectl.views.memory.where import KeysMemory
 
     spaces = KeyspaceAccumulator(by, depth=depth or 1, largest=1)
     types = KeyspaceAccumulator("type", largest=1)
@@ -55,7 +55,7 @@ def where(work: Work, by: str, depth: int | None, policy: Policy | None = None) 
 def _estimated(done: KeyPass, by: str, depth: int | None, grouper: LayerGrouper | None) -> _Found:
     from cachectl.analysis.keyspace.sampling import summarise_sample
     from cachectl.analysis.keyspace.valuesizes import from_sample
-    from cachectl.views.memory import KeysMemory
+    from cachectl.views.memory.where import KeysMemory
 
     assert done.drawn is not None  # noqa: S101 - as the caller has seen
     pages, strata = done.drawn.pages, done.strata

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cachectl.model.findings import Unavailable
     from cachectl.policy import Policy
     from cachectl.server.scanning.columns import Field
-    from cachectl.views.policy_audit import AuditedPolicy
+    from cachectl.views.audits.policy_audit import AuditedPolicy
 
 VALUES = 200
 """Values of each rule that are read, where that leaves no trace."""
@@ -27,7 +27,7 @@ def audited(work: Work, policy: Policy, values: int | None) -> AuditedPolicy:
     values: of each rule to read; None: some, where the server can be read without a trace.
     """
     from cachectl.analysis.audits.policy_audit import PolicyAuditor
-    from cachectl.views.policy_audit import AuditedPolicy
+    from cachectl.views.audits.policy_audit import AuditedPolicy
 
     reading = _Reading(work, policy, values)
     auditor = PolicyAuditor(policy, reading.most, whole=work.pattern is None)

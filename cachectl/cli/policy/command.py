@@ -46,7 +46,7 @@ def show(
 
       cachectl -p prod policy show -o json | jq -r '.rules[].name'
     """
-    from cachectl.views.policy import show_report
+    from cachectl.views.audits.rules import show_report
 
     app = context(ctx)
     app.finish(show_report(app.needed_policy(_one(file, policy))), output)
@@ -76,7 +76,7 @@ def lint(
       cachectl policy lint policy.yaml --from monday.ndjson.gz
     """
     from cachectl.cli.policy.keys import linted
-    from cachectl.views.policy import lint_report
+    from cachectl.views.audits.rules import lint_report
 
     app = context(ctx)
     rules = app.needed_policy(_one(file, policy))
@@ -106,7 +106,7 @@ def which_rule(
       cachectl -p prod policy test 'cart:{7}:items' session:9 --fail-on warning -o json
     """
     from cachectl.analysis.audits.policy_lint import explain
-    from cachectl.views.policy import tested_report
+    from cachectl.views.audits.rules import tested_report
 
     app = context(ctx)
     rules = app.needed_policy(policy)
@@ -160,7 +160,7 @@ def audit(
     with app.server() as server:
         from cachectl.cli.policy.auditing import audited
         from cachectl.cli.stats import measuring
-        from cachectl.views.policy_audit import Remedies, policy_audit_report
+        from cachectl.views.audits.policy_audit import Remedies, policy_audit_report
 
         work = memory_pass.Work(app, server, pace, rate, sample, sample is None, pattern)
         done = audited(work, rules, values)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cachectl.config.policy_template import Observed
     from cachectl.model.findings import Finding
     from cachectl.policy import Policy
-    from cachectl.views.policy import Linted
+    from cachectl.views.audits.rules import Linted
 
 _LONGEST_SHARE = 0.99
 """The share of TTLs that the longest one in a policy's range covers: a few are always odd."""
@@ -25,7 +25,7 @@ def linted(app: App, policy: Policy, *, from_scan: bool, snapshot: Path | None) 
     """Return what is wrong with a policy. Raises CachectlError."""
     from cachectl.analysis.audits.policy_lint import lint, unused
     from cachectl.analysis.audits.ttl_audit import TtlAudit
-    from cachectl.views.policy import Linted
+    from cachectl.views.audits.rules import Linted
 
     if from_scan and snapshot is not None:
         raise UsageError("--from-scan and --from exclude each other")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cachectl.server.scanning.scan_types import ScanRequest
     from cachectl.server.topology.handle import Server
     from cachectl.storage.snapshots import Snapshot
-    from cachectl.views.scan import Shape
+    from cachectl.views.keys.scan import Shape
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -120,7 +120,7 @@ def scan(
     app = context(ctx)
     _check(pattern, match, type_, sample, save, resume)
     with app.server() as server:
-        from cachectl.views.scan import Shape
+        from cachectl.views.keys.scan import Shape
 
         shape = Shape(by.value, depth, sort.value, limit)
         earlier = _earlier(resume)
@@ -238,7 +238,7 @@ def _announce(
 
 
 def _report(full: FullScan[KeyspaceAccumulator], shape: Shape) -> Report:
-    from cachectl.views.scan import scan_report
+    from cachectl.views.keys.scan import scan_report
 
     folded_to = shape.depth if shape.by == By.TEMPLATE else None
     summary = full.accumulator.result(depth=folded_to)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from cachectl.model.keys import Page
     from cachectl.storage.snapshots import Snapshot
-    from cachectl.views.diff import Scope
+    from cachectl.views.keys.diff import Scope
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -75,7 +75,7 @@ def diff(
     app = context(ctx)
     from cachectl.analysis.keyspace.snapshots import diff_pages
     from cachectl.storage.snapshots import Snapshot
-    from cachectl.views.diff import diff_report
+    from cachectl.views.keys.diff import diff_report
 
     old, new = Snapshot(before), Snapshot(after)
     found = diff_pages(_pages(app, old), _pages(app, new), by.value, depth=depth)
@@ -101,7 +101,7 @@ def _pages(app: App, snapshot: Snapshot) -> Iterator[Page]:
 
 
 def _scope(snapshot: Snapshot) -> Scope:
-    from cachectl.views.diff import Scope
+    from cachectl.views.keys.diff import Scope
 
     info = snapshot.info
     return Scope(

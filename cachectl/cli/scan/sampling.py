@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from cachectl.server.scanning.sample import Sample
     from cachectl.server.scanning.scan_types import ScanRequest
     from cachectl.server.topology.handle import Server
-    from cachectl.views.scan import ScanFacts, Shape
+    from cachectl.views.keys.scan import ScanFacts, Shape
 
 FIRST_LOOK = 20_000
 """Keys of the sample that comes before a long scan."""
@@ -23,8 +23,8 @@ def sampled(server: Server, request: ScanRequest, shape: Shape, n: int) -> Repor
     from cachectl.analysis.keyspace.keyspace import summarise
     from cachectl.analysis.keyspace.sampling import summarise_sample
     from cachectl.server.scanning.sample import sample
-    from cachectl.views.scan import scan_report
-    from cachectl.views.scan_sample import sample_report
+    from cachectl.views.keys.sample import sample_report
+    from cachectl.views.keys.scan import scan_report
 
     drawn = sample(server, n, request)
     facts = facts_of(drawn)
@@ -38,7 +38,7 @@ def sampled(server: Server, request: ScanRequest, shape: Shape, n: int) -> Repor
 
 def facts_of(drawn: Sample) -> ScanFacts:
     """Return what the report says of the drawing."""
-    from cachectl.views.scan import ScanFacts
+    from cachectl.views.keys.scan import ScanFacts
 
     tallies = [node.tally for node in drawn.nodes]
     return ScanFacts(

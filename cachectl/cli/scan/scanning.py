@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cachectl.server.scanning.scan_types import Progress, ScanOutcome, ScanRequest
     from cachectl.server.topology.handle import Server
     from cachectl.storage.snapshots import Snapshot
-    from cachectl.views.scan import ScanFacts
+    from cachectl.views.keys.scan import ScanFacts
 
 LONG = 30.0
 """Seconds: a scan that takes longer is announced."""
@@ -102,7 +102,7 @@ class FullScan(Generic[_Accumulator]):
 
     def facts(self) -> ScanFacts:
         """Return what the report says of the pass, earlier parts of it included."""
-        from cachectl.views.scan import ScanFacts
+        from cachectl.views.keys.scan import ScanFacts
 
         outcome, forecast = self.outcome, self.forecast
         counts = self.earlier.info.counts if self.earlier else {}

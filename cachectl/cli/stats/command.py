@@ -76,7 +76,7 @@ def _once(
 def _window(app: App, server: Server, seconds: float) -> tuple[Report, KeyboardInterrupt | None]:
     """Return the report of one window; a Ctrl-C shortens it."""
     from cachectl.analysis.traffic.traffic import findings
-    from cachectl.views.stats import stats_report
+    from cachectl.views.stats.window import stats_report
 
     measured = measuring.measure(app, server, seconds)
     report = stats_report(
@@ -136,7 +136,7 @@ def commands(
       cachectl stats commands -o json | jq '.errors'
     """
     from cachectl.analysis.traffic.commandmix import command_mix, findings
-    from cachectl.views.stats_commands import commands_report
+    from cachectl.views.stats.commands import commands_report
 
     app = context(ctx)
     seconds = measuring.window_of(window, since_last)

@@ -33,7 +33,7 @@ def measure(
     idle: seconds from which on a connection counts as idle, and as forgotten; None: as usual.
     """
     from cachectl.analysis.traffic.clients import IDLE, LEAKED_IDLE, findings
-    from cachectl.views.stats_clients import clients_report
+    from cachectl.views.stats.clients import clients_report
 
     before, gaps = look(server)
     begun, interruption = time.monotonic(), None

@@ -21,7 +21,7 @@ def measure(
 ) -> tuple[Report, KeyboardInterrupt | None]:
     """Return the report of one window; a Ctrl-C shortens it."""
     from cachectl.analysis.events.findings import findings
-    from cachectl.views.stats_events import events_report
+    from cachectl.views.stats.events import events_report
 
     interruption = _listen(heard, seconds)
     window = heard.end()
@@ -65,7 +65,7 @@ class EventWatch:
     def rows(self) -> Iterator[Sequence[Any]]:
         """Yield a row at the end of each window."""
         from cachectl.analysis.events.findings import findings
-        from cachectl.views import stats_events_watch as view
+        from cachectl.views.stats import events_watch as view
 
         done = 0
         while self.count is None or done < self.count:
@@ -92,7 +92,7 @@ class EventWatch:
     def end(self) -> Report:
         """Return what is left to say when no more rows come."""
         from cachectl.output.report import Report
-        from cachectl.views import stats_events_watch as view
+        from cachectl.views.stats import events_watch as view
 
         gaps: list[Unavailable] = [*self.heard.server.unavailable, *self.heard.unavailable]
         return Report(
@@ -127,7 +127,7 @@ def watch(
 ) -> EventWatch:
     """Show windows as they end."""
     from cachectl.output.report import RowStream
-    from cachectl.views import stats_events_watch as view
+    from cachectl.views.stats import events_watch as view
 
     one = EventWatch(heard, interval, count)
     app.stream(

@@ -45,7 +45,7 @@ def measure(
     from cachectl.analysis.events.eviction_advice import findings, settings_to_look_at
     from cachectl.analysis.events.keyevents import Kind
     from cachectl.analysis.events.regret import RegretTracker
-    from cachectl.views.evictions import EvictionFacts, evictions_report
+    from cachectl.views.stats.evictions import EvictionFacts, evictions_report
 
     sampler = measuring.sampler_of(server, look_around=False)
     tracker = RegretTracker()

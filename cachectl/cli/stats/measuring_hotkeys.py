@@ -47,7 +47,7 @@ def measure(
 ) -> tuple[Report, KeyboardInterrupt | None]:
     """Return the report, and the Ctrl-C that ended it early."""
     from cachectl.analysis.traffic.hotkeys import findings
-    from cachectl.views.stats_hotkeys import hotkeys_report
+    from cachectl.views.stats.hotkeys import hotkeys_report
 
     found = _find(app, server, method, seconds)
     report = hotkeys_report(

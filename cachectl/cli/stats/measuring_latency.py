@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cachectl.server.introspection.asked import Ask
     from cachectl.server.introspection.latency import LatencyFacts, Probe
     from cachectl.server.topology.connect import Server
-    from cachectl.views.stats_latency import ProbeView
+    from cachectl.views.stats.latency import ProbeView
 
 
 def measure(
@@ -27,7 +27,7 @@ def measure(
 ) -> tuple[Report, KeyboardInterrupt | None]:
     """Measure for so long; a Ctrl-C ends it early. Raises CannotConnectError."""
     from cachectl.analysis.traffic.latency import bins, command_findings
-    from cachectl.views.stats_latency import EventView, latency_report
+    from cachectl.views.stats.latency import EventView, latency_report
 
     before, _ = read_facts(server)
     with probing(server) as probes:
@@ -126,7 +126,7 @@ def judged(
         findings,
         without_delays,
     )
-    from cachectl.views.stats_latency import ProbeView
+    from cachectl.views.stats.latency import ProbeView
 
     events = {one.node: one.events for one in facts}
     found, views, trips = [], [], []

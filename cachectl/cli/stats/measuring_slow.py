@@ -20,7 +20,7 @@ def read(app: App, server: Server, seconds: float | None, limit: int | None) -> 
     """Return the report of what was logged in the last `seconds` (None: all that is there)."""
     from cachectl.analysis.traffic.slowest import findings, slow_shapes
     from cachectl.server.clock import ServerClock
-    from cachectl.views.stats_slow import slow_report
+    from cachectl.views.stats.slow import slow_report
 
     logs, gaps = read_logs(server)
     now = ServerClock.of(server.primaries[0].connection).now() / 1000

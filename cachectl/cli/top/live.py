@@ -32,7 +32,7 @@ def run(app: App, server: Server, every: float) -> None:
     from cachectl.analysis.health.live import Live
     from cachectl.output.board_lines import draw
     from cachectl.output.fullscreen import FullScreen
-    from cachectl.views import top
+    from cachectl.views.stats import top
 
     looker = Looker(app, server)
     looker.begin()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cachectl.policy import Policy
     from cachectl.server.topology.connect import Server
     from cachectl.server.values.fieldttl import FieldTtls
-    from cachectl.views.ttl_audit import Audited
+    from cachectl.views.audits.ttl_audit import Audited
 
 
 def audited(work: Work, policy: Policy) -> Audited:
@@ -25,7 +25,7 @@ def audited(work: Work, policy: Policy) -> Audited:
     from cachectl.server.scanning.columns import Field
     from cachectl.server.scanning.expired import expired_counted
     from cachectl.server.values.fieldttl import FieldTtls
-    from cachectl.views.ttl_audit import Audited
+    from cachectl.views.audits.ttl_audit import Audited
 
     audit = TtlAudit(policy)
     with FieldTtls(work.server) as fields:

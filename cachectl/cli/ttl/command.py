@@ -58,7 +58,7 @@ def audit(
     with app.server() as server:
         from cachectl.cli.stats import measuring
         from cachectl.cli.ttl.auditing import audited
-        from cachectl.views.ttl_audit import Remedies, audit_report
+        from cachectl.views.audits.ttl_audit import Remedies, audit_report
 
         work = memory_pass.Work(app, server, pace, rate, sample, sample is None, pattern)
         done = audited(work, rules)
@@ -96,7 +96,7 @@ def histogram(
     with app.server() as server:
         from cachectl.cli.stats import measuring
         from cachectl.cli.ttl.histogram import distributed
-        from cachectl.views.ttl_histogram import histogram_report
+        from cachectl.views.audits.histogram import histogram_report
 
         work = memory_pass.Work(app, server, pace, rate, sample, sample is None, pattern)
         done, found = distributed(work, by.value, depth)
@@ -154,7 +154,7 @@ def storms(
     with app.server() as server:
         from cachectl.cli.stats import measuring
         from cachectl.cli.ttl.storming import forecast
-        from cachectl.views.ttl_storms import storms_report
+        from cachectl.views.audits.storms import storms_report
 
         work = memory_pass.Work(app, server, pace, rate, sample, sample is None, pattern)
         done, found = forecast(work, ahead, wide)

@@ -42,7 +42,7 @@ def check(
       cachectl warm check catalogue.yaml --set region=eu --services -o json
     """
     from cachectl.actions.warming.manifest_check import check_manifest
-    from cachectl.views.warm_check import check_report
+    from cachectl.views.warm.check import check_report
 
     app = context(ctx)
     allowed = manifests.allowed(allow_path, allow_network)

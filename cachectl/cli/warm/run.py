@@ -103,7 +103,7 @@ def _dry(
     speed: Pace,
     output: options.OutputFormat | None,
 ) -> None:
-    from cachectl.views.warm import estimate_report
+    from cachectl.views.warm.run import estimate_report
 
     target = server.target
     # A few keys written and removed within a transaction change nothing, but production is asked.

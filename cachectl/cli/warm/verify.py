@@ -59,7 +59,7 @@ def verify(
       cachectl -p staging warm verify catalogue.yaml --repair
     """
     from cachectl.actions.warming.verify import Verification
-    from cachectl.views.warm_verify import verify_report
+    from cachectl.views.warm.verify import verify_report
 
     app = context(ctx)
     until = warming.deadline("--max-time", max_time)

@@ -142,7 +142,7 @@ def perform(
 ) -> None:
     """Begin a run, or go on with the last one, and report. rows: of all sources, None: unknown."""
     from cachectl.actions.warming.job import forget_old, unfinished, warmings
-    from cachectl.views.warm import run_report
+    from cachectl.views.warm.run import run_report
 
     last = unfinished(job.manifest, job.server)
     if resume and last is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cachectl.output.report import Kind
-from cachectl.views import check
+from cachectl.views.health import check
 from cachectl.views.schemas.fragments import field, report, rows
 
 _CHECK = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cachectl.analysis.keyspace.snapshots import Change
 from cachectl.output.report import Column, Kind
-from cachectl.views import diff
+from cachectl.views.keys import diff
 from cachectl.views.schemas.fragments import field, report, rows
 
 _SNAPSHOTS = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from cachectl.analysis.events.keyevents import COUNTED, KINDS
 from cachectl.output.report import Kind
-from cachectl.views import stats_events, stats_events_watch, stats_hotkeys
 from cachectl.views.schemas.fragments import field, report, rows
+from cachectl.views.stats import events, events_watch, hotkeys
 
 _KINDS = {
     "expired": "keys that expired; null: such events are not published",
@@ -43,7 +43,7 @@ _WINDOW = {
 }
 
 _EVENTS = report(
-    stats_events.SCHEMA,
+    events.SCHEMA,
     "what befell the keys of each namespace (`cachectl stats events`)",
     {
         "window": field(Kind.SECONDS, _WINDOW["window"]),
@@ -52,16 +52,16 @@ _EVENTS = report(
         "lost": field(Kind.COUNT, _WINDOW["lost"]),
         "gap": field(Kind.SECONDS, _WINDOW["gap"]),
         **{kind.value: field(Kind.COUNT, _KINDS[kind.value]) for kind in KINDS},
-        "namespaces": rows(stats_events.NAMESPACES, _NAMESPACE, "the busiest first"),
-        "nodes": rows(stats_events.NODES, _NODE, "the same by node, and what INFO counted"),
+        "namespaces": rows(events.NAMESPACES, _NAMESPACE, "the busiest first"),
+        "nodes": rows(events.NODES, _NODE, "the same by node, and what INFO counted"),
     },
 )
 _WINDOWS = report(
-    stats_events_watch.SCHEMA,
+    events_watch.SCHEMA,
     "window after window of events (`cachectl stats events --watch`)",
     {
         "windows": rows(
-            stats_events_watch.columns(),
+            events_watch.columns(),
             _KINDS
             | _WINDOW
             | {
@@ -73,13 +73,13 @@ _WINDOWS = report(
     },
 )
 _HOTKEYS = report(
-    stats_hotkeys.SCHEMA,
+    hotkeys.SCHEMA,
     "the most used keys (`cachectl stats hotkeys`)",
     {
         "method": field(Kind.TEXT, "how they were found: hotkeys, lfu or monitor"),
         "how": field(Kind.TEXT, "what was done, and how sure the figures are"),
         "keys": rows(
-            stats_hotkeys.COLUMNS,
+            hotkeys.COLUMNS,
             {
                 "key": "the key",
                 "share": "of all accesses; of the server's CPU time with the method hotkeys of "

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cachectl.output.report import Kind
-from cachectl.views import evictions
 from cachectl.views.schemas.fragments import bounds, field, report, rows
+from cachectl.views.stats import evictions
 
 _HEAD: dict[str, tuple[Kind, str]] = {
     "window": (Kind.SECONDS, "length of the window"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cachectl.output.report import Kind
-from cachectl.views import key, keys
+from cachectl.views.keys import key, listing
 from cachectl.views.schemas.fragments import Schema, field, name, report, rows
 
 _KEY = {
@@ -28,11 +28,11 @@ _GROUP = {
 }
 
 _LIST = report(
-    keys.SCHEMA,
+    listing.SCHEMA,
     "keys that match (`cachectl keys list`)",
     {
         "keys": rows(
-            [keys.KEY, *keys.COLUMNS.values()],
+            [listing.KEY, *listing.COLUMNS.values()],
             _KEY,
             "in the order of the scan; with the fields that --columns names",
             required=["key"],
@@ -66,7 +66,7 @@ _SHOW = report(
     {
         **name("key", "name of the key"),
         **{
-            field_name: field(keys.COLUMNS[field_name].kind, _KEY[field_name])
+            field_name: field(listing.COLUMNS[field_name].kind, _KEY[field_name])
             for field_name in ("type", "encoding", "bytes", "elements", "ttl", "idle", "freq")
         },
         "expires_at": field(Kind.TIME, "when it expires"),

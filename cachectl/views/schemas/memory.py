@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cachectl.output.report import Kind
-from cachectl.views import memory, memory_advise, memory_cold, memory_keys
+from cachectl.views.memory import advise, biggest, cold, where
 from cachectl.views.schemas.fragments import Schema, bounds, field, report, rows
 
 SAMPLE: Schema = {
@@ -68,7 +68,7 @@ _COLD = {
 
 SCHEMAS = [
     report(
-        memory.SCHEMA,
+        where.SCHEMA,
         "where the bytes of a server are (`cachectl memory`)",
         {
             "used_memory": field(Kind.BYTES, "memory in use"),
@@ -97,7 +97,7 @@ SCHEMAS = [
             "by": field(Kind.TEXT, "what keys are grouped by"),
             "sample": SAMPLE,
             "parts": rows(
-                memory.PARTS,
+                where.PARTS,
                 {
                     "part": "name of the part",
                     "bytes": "its memory",
@@ -105,9 +105,9 @@ SCHEMAS = [
                 },
                 "where used_memory is; the parts add up to it",
             ),
-            "nodes": rows(memory.NODES, _NODE, "the nodes"),
+            "nodes": rows(where.NODES, _NODE, "the nodes"),
             "databases": rows(
-                memory.DATABASES,
+                where.DATABASES,
                 {
                     "database": "its number",
                     "keys": "its keys",
@@ -119,33 +119,33 @@ SCHEMAS = [
                 "the databases, over all nodes",
             ),
             "namespaces": rows(
-                memory.NAMESPACES,
+                where.NAMESPACES,
                 _GROUP | {"namespace": "what the names of its keys have in common"},
                 "the largest first",
             ),
             "layers": rows(
-                memory.LAYERS,
+                where.LAYERS,
                 _GROUP | {"layer": "session, application or shared, by the policy's rules"},
                 "largest first; empty without a policy that names layers",
             ),
-            "types": rows(memory.TYPES, _GROUP | {"type": "type of the keys"}, "largest first"),
-            "sizes": rows(memory.SIZES, _SIZES, "how large values are, in powers of two"),
+            "types": rows(where.TYPES, _GROUP | {"type": "type of the keys"}, "largest first"),
+            "sizes": rows(where.SIZES, _SIZES, "how large values are, in powers of two"),
         },
         optional=("namespaces", "layers", "types"),
     ),
     report(
-        memory_keys.SCHEMA,
+        biggest.SCHEMA,
         "the biggest keys (`cachectl memory keys`)",
         {
             "keys_read": field(Kind.COUNT, "keys that were looked at"),
             "sample": SAMPLE,
-            "biggest": rows(memory_keys.KEYS, _KEY, "by bytes, the biggest first"),
-            "by_elements": rows(memory_keys.KEYS, _KEY, "by elements; strings have none"),
-            "by_namespace": rows(memory_keys.KEYS, _KEY, "by bytes, of each namespace"),
+            "biggest": rows(biggest.KEYS, _KEY, "by bytes, the biggest first"),
+            "by_elements": rows(biggest.KEYS, _KEY, "by elements; strings have none"),
+            "by_namespace": rows(biggest.KEYS, _KEY, "by bytes, of each namespace"),
         },
     ),
     report(
-        memory_cold.SCHEMA,
+        cold.SCHEMA,
         "memory that nobody has touched (`cachectl memory cold`)",
         {
             "keys": field(Kind.COUNT, "keys in all"),
@@ -154,7 +154,7 @@ SCHEMAS = [
             **bounds("bytes", Kind.BYTES),
             "sample": SAMPLE,
             "levels": rows(
-                memory_cold.LEVELS,
+                cold.LEVELS,
                 {
                     "level": "hour, day, week; or unused, under an LFU policy",
                     "seconds": "idle for so long at least, null for unused",
@@ -164,11 +164,11 @@ SCHEMAS = [
                 },
                 "how much is how cold; what is cold for a week is so for a day, too",
             ),
-            "namespaces": rows(memory_cold.NAMESPACES, _COLD, "the coldest first"),
+            "namespaces": rows(cold.NAMESPACES, _COLD, "the coldest first"),
         },
     ),
     report(
-        memory_advise.SCHEMA,
+        advise.SCHEMA,
         "what would save memory (`cachectl memory advise`)",
         {
             "used_memory": field(Kind.BYTES, "memory in use"),
@@ -176,7 +176,7 @@ SCHEMAS = [
             "bytes_read": field(Kind.BYTES, "how much of them was read"),
             "sample": SAMPLE,
             "advice": rows(
-                memory_advise.ADVICE,
+                advise.ADVICE,
                 {
                     "saves": "memory that it would save, null when it protects instead",
                     "share": "share of used_memory",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cachectl.output.report import Kind
-from cachectl.views import policy, policy_audit
+from cachectl.views.audits import policy_audit, rules
 from cachectl.views.schemas.fragments import field, report, rows
 from cachectl.views.schemas.scan import OF_THE_PASS
 from cachectl.views.schemas.ttl import SAMPLE, estimated
@@ -79,18 +79,18 @@ _AUDITED = {
 
 SCHEMAS = [
     report(
-        policy.SHOW_SCHEMA,
+        rules.SHOW_SCHEMA,
         "the rules of a policy (`cachectl policy show`)",
         {
             "policy": field(Kind.TEXT, "its name"),
             "description": field(Kind.TEXT, "what it says of itself"),
             "file": field(Kind.TEXT, "where it was read"),
-            "rules": rows(policy.RULES, _RULES, "in the order in which they are asked"),
-            "tiers": rows(policy.TIERS, _TIERS, "the tiers that rules can name"),
+            "rules": rows(rules.RULES, _RULES, "in the order in which they are asked"),
+            "tiers": rows(rules.TIERS, _TIERS, "the tiers that rules can name"),
         },
     ),
     report(
-        policy.LINT_SCHEMA,
+        rules.LINT_SCHEMA,
         "what is wrong with a policy (`cachectl policy lint`)",
         {
             "policy": field(Kind.TEXT, "its name"),
@@ -98,15 +98,15 @@ SCHEMAS = [
             "problems": field(Kind.COUNT, "what is wrong: see findings"),
             "keys": field(Kind.COUNT, "keys that were read; null: none"),
             "no_rule": field(Kind.COUNT, "those of them that no rule names"),
-            "rules": rows(policy.LINTED, _LINTED, "in the order in which they are asked"),
+            "rules": rows(rules.LINTED, _LINTED, "in the order in which they are asked"),
         },
     ),
     report(
-        policy.TEST_SCHEMA,
+        rules.TEST_SCHEMA,
         "which rule keys fall under (`cachectl policy test`)",
         {
             "policy": field(Kind.TEXT, "its name"),
-            "keys": rows(policy.TESTED, _TESTED, "in the order in which they were given"),
+            "keys": rows(rules.TESTED, _TESTED, "in the order in which they were given"),
         },
     ),
     report(

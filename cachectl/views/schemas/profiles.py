@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from cachectl.views import profile_check, profiles
+from cachectl.views import profiles
+from cachectl.views.health import profile_check
 from cachectl.views.schemas.fragments import fields, record, report, rows
 
 _LIST = {

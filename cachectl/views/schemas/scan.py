@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cachectl.output.report import Kind
-from cachectl.views import scan, scan_sample
+from cachectl.views.keys import sample, scan
 from cachectl.views.schemas.fragments import Schema, bounds, field, report, rows
 
 _NAMESPACE = {
@@ -73,7 +73,7 @@ OF_THE_PASS: Schema = {
 def _namespaces() -> Schema:
     """Return the rows of both kinds of scan: a sample has a few fields more."""
     full = rows(scan._COLUMNS, _NAMESPACE, "in the order of --sort")
-    sampled = rows(scan_sample._COLUMNS, _SAMPLED, "")
+    sampled = rows(sample._COLUMNS, _SAMPLED, "")
     full["items"]["properties"] |= sampled["items"]["properties"]
     return full
 

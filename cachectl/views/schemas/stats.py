@@ -3,15 +3,8 @@
 from __future__ import annotations
 
 from cachectl.output.report import Column, Kind
-from cachectl.views import (
-    stats,
-    stats_clients,
-    stats_commands,
-    stats_latency,
-    stats_slow,
-    stats_watch,
-)
 from cachectl.views.schemas.fragments import Schema, field, record, report, rows
+from cachectl.views.stats import clients, commands, latency, slow, watch, window
 
 _COUNTS = {
     "hits": "look-ups that found their key, our own left out",
@@ -180,7 +173,7 @@ _SINCE_START["properties"] = {
 }
 
 _STATS = report(
-    stats.SCHEMA,
+    window.SCHEMA,
     "hits, misses and load over a window (`cachectl stats`)",
     {
         "window": field(Kind.SECONDS, "length of the window"),
@@ -212,58 +205,58 @@ _STATS = report(
         ),
         "per_second": _counts(Kind.RATE, _COUNTS, "the counts as rates"),
         "since_start": _SINCE_START,
-        "nodes": rows(stats._NODES, _NODE, "the same by node"),
+        "nodes": rows(window._NODES, _NODE, "the same by node"),
     },
 )
 _WINDOWS = report(
-    stats_watch.SCHEMA,
+    watch.SCHEMA,
     "window after window (`cachectl stats --watch`)",
-    {"windows": rows(stats_watch.COLUMNS, _WATCH, "in the order of time")},
+    {"windows": rows(watch.COLUMNS, _WATCH, "in the order of time")},
 )
 _COMMANDS = report(
-    stats_commands.SCHEMA,
+    commands.SCHEMA,
     "which commands were called, and what they cost (`cachectl stats commands`)",
     {
         "window": field(Kind.SECONDS, "length of the window"),
         "calls": field(Kind.COUNT, "calls in all"),
         "busy": field(Kind.SECONDS, "the server's time in commands"),
-        "commands": rows(stats_commands._COLUMNS, _COMMAND, "in the order of --sort"),
-        "errors": rows(stats_commands._ERRORS, _ERROR, "what failed"),
+        "commands": rows(commands._COLUMNS, _COMMAND, "in the order of --sort"),
+        "errors": rows(commands._ERRORS, _ERROR, "what failed"),
     },
 )
 _CLIENTS = report(
-    stats_clients.SCHEMA,
+    clients.SCHEMA,
     "who is connected (`cachectl stats clients`)",
     {
         "window": field(Kind.SECONDS, "between two looks; null for one look"),
         "clients": field(Kind.COUNT, "connections, our own left out"),
         "by": field(Kind.TEXT, "what they are grouped by"),
         "idle_from": field(Kind.SECONDS, "what counts as idle"),
-        "groups": rows(stats_clients._columns("name"), _GROUP, "the largest first"),
-        "nodes": rows(stats_clients._NODES, _LIMITS, "limits of each node"),
+        "groups": rows(clients._columns("name"), _GROUP, "the largest first"),
+        "nodes": rows(clients._NODES, _LIMITS, "limits of each node"),
     },
 )
 _LATENCY = report(
-    stats_latency.SCHEMA,
+    latency.SCHEMA,
     "how long round trips and commands take (`cachectl stats latency`)",
     {
         "window": field(Kind.SECONDS, "length of the window"),
-        "probes": rows(stats_latency._PROBES, _PROBE, "round trips from here"),
+        "probes": rows(latency._PROBES, _PROBE, "round trips from here"),
         "histogram": rows(
             (Column("label"), Column("value", Kind.COUNT)),
             {"label": "from and to", "value": "round trips"},
             "of all round trips",
         ),
-        "commands": rows(stats_latency._COMMANDS, _COMMAND_LATENCY, "in the server"),
-        "events": rows(stats_latency._EVENTS, _EVENT, "latency events"),
+        "commands": rows(latency._COMMANDS, _COMMAND_LATENCY, "in the server"),
+        "events": rows(latency._EVENTS, _EVENT, "latency events"),
     },
 )
 _SLOWEST = report(
-    stats_slow.SCHEMA,
+    slow.SCHEMA,
     "slow commands that the server has logged (`cachectl stats slow`)",
     {
         "entries": field(Kind.COUNT, "commands in the log"),
-        "commands": rows(stats_slow._columns(sizes=True), _SLOW, "by shape"),
+        "commands": rows(slow._columns(sizes=True), _SLOW, "by shape"),
         "thresholds": rows(
             (Column("node"), Column("why"), Column("threshold", Kind.NUMBER)),
             _THRESHOLD,

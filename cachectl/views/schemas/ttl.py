@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cachectl.output.report import Kind
-from cachectl.views import ttl_audit, ttl_histogram, ttl_storms
+from cachectl.views.audits import histogram, storms, ttl_audit
 from cachectl.views.schemas.fragments import Schema, bounds, field, report, rows
 from cachectl.views.schemas.scan import OF_THE_PASS
 
@@ -112,7 +112,7 @@ SCHEMAS = [
         },
     ),
     report(
-        ttl_histogram.SCHEMA,
+        histogram.SCHEMA,
         "how long keys have left (`cachectl ttl histogram`)",
         {
             **estimated("keys", Kind.COUNT, "keys that were looked at"),
@@ -120,12 +120,12 @@ SCHEMAS = [
             "by": field(Kind.TEXT, "what keys are grouped by"),
             "sample": SAMPLE,
             **OF_THE_PASS,
-            "namespaces": rows(ttl_histogram.NAMESPACES, _SPACES, "the most keys first"),
-            "bins": rows(ttl_histogram.BINS, _BINS, "those that hold keys, by namespace"),
+            "namespaces": rows(histogram.NAMESPACES, _SPACES, "the most keys first"),
+            "bins": rows(histogram.BINS, _BINS, "those that hold keys, by namespace"),
         },
     ),
     report(
-        ttl_storms.SCHEMA,
+        storms.SCHEMA,
         "when keys expire together (`cachectl ttl storms`)",
         {
             **estimated("within", Kind.COUNT, "keys that expire within the horizon"),
@@ -139,8 +139,8 @@ SCHEMAS = [
             ),
             "sample": SAMPLE,
             **OF_THE_PASS,
-            "storms": rows(ttl_storms.STORMS, _STORMS, "in the order of time"),
-            "bins": rows(ttl_storms.BINS, _TIMES, "those in which keys expire"),
+            "storms": rows(storms.STORMS, _STORMS, "in the order of time"),
+            "bins": rows(storms.BINS, _TIMES, "those in which keys expire"),
         },
     ),
 ]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cachectl.views import warm_check
 from cachectl.views.schemas.fragments import fields, report, rows
+from cachectl.views.warm import check
 
 _HEAD = {
     "manifest": "its name",
@@ -33,12 +33,12 @@ _ENTRIES = {
 
 SCHEMAS = [
     report(
-        warm_check.SCHEMA,
+        check.SCHEMA,
         "a manifest, looked at without a server (`cachectl warm check`)",
-        fields(warm_check._HEAD, _HEAD)
+        fields(check._HEAD, _HEAD)
         | {
-            "entries": rows(warm_check._ENTRIES, _ENTRIES, "in the manifest's order"),
-            "sources": rows(warm_check._SOURCES, _SOURCES, "in the manifest's order"),
+            "entries": rows(check._ENTRIES, _ENTRIES, "in the manifest's order"),
+            "sources": rows(check._SOURCES, _SOURCES, "in the manifest's order"),
         },
     ),
 ]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cachectl.views import warm_refresh
 from cachectl.views.schemas.fragments import report, rows
+from cachectl.views.warm import refresh
 
 _PASS = {
     "at": "when the pass began",
@@ -19,8 +19,8 @@ _PASS = {
 
 SCHEMAS = (
     report(
-        warm_refresh.SCHEMA,
+        refresh.SCHEMA,
         "what was refreshed (`cachectl warm refresh`)",
-        {"passes": rows(warm_refresh.COLUMNS, _PASS, "pass by pass")},
+        {"passes": rows(refresh.COLUMNS, _PASS, "pass by pass")},
     ),
 )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cachectl.output.report import Kind
-from cachectl.views import warm_verify
 from cachectl.views.schemas.fragments import bounds, field, report, rows
+from cachectl.views.warm import verify
 
 _COUNTS = {
     "checked": "keys that were looked at",
@@ -27,7 +27,7 @@ _TIMES = {
 
 SCHEMAS = (
     report(
-        warm_verify.SCHEMA,
+        verify.SCHEMA,
         "whether a cache holds what a manifest says (`cachectl warm verify`)",
         {
             "manifest": field(Kind.TEXT, "name of the manifest"),
@@ -45,15 +45,15 @@ SCHEMAS = (
             "stopped": field(Kind.TEXT, "why it did not get to its end"),
             "seconds": field(Kind.SECONDS, "how long it took"),
             "entries": rows(
-                warm_verify._ENTRIES, {"entry": "the entry of the manifest"} | _COUNTS, "by entry"
+                verify._ENTRIES, {"entry": "the entry of the manifest"} | _COUNTS, "by entry"
             ),
             "wrong_keys": rows(
-                warm_verify._KEYS,
+                verify._KEYS,
                 {"entry": "its entry", "key": "its name", "fault": "what is wrong with it"},
                 "the first that are wrong",
             ),
             "queues": rows(
-                warm_verify._QUEUES,
+                verify._QUEUES,
                 {"queue": "key of the queue", "items": "items in it, at most"},
                 "the queues of write-behind applications",
             ),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cachectl.output.report import Kind
-from cachectl.views import warm
 from cachectl.views.schemas.fragments import bounds, field, report, rows
+from cachectl.views.warm import run
 
 _ESTIMATES = {
     "entry": "the entry of the manifest",
@@ -49,7 +49,7 @@ _FAILURES = {
 
 SCHEMAS = (
     report(
-        warm.ESTIMATE_SCHEMA,
+        run.ESTIMATE_SCHEMA,
         "what warming would take (`cachectl warm run --dry-run`)",
         {
             "keys": field(Kind.COUNT, "keys that the manifest makes; null: not known"),
@@ -57,12 +57,12 @@ SCHEMAS = (
             **bounds("bytes", Kind.BYTES),
             "seconds": field(Kind.SECONDS, "how long it would take, about"),
             "evictions": field(Kind.COUNT, "keys that would be evicted"),
-            "entries": rows(warm._ENTRY_ESTIMATES, _ESTIMATES, "by entry"),
-            "nodes": rows(warm._NODES, _NODES, "by node"),
+            "entries": rows(run._ENTRY_ESTIMATES, _ESTIMATES, "by entry"),
+            "nodes": rows(run._NODES, _NODES, "by node"),
         },
     ),
     report(
-        warm.RUN_SCHEMA,
+        run.RUN_SCHEMA,
         "what a warming has done (`cachectl warm run`)",
         {
             "run": field(Kind.TEXT, "name of the run"),
@@ -75,9 +75,9 @@ SCHEMAS = (
             "done_by": field(Kind.TEXT, "the other run that has done it meanwhile"),
             "stopped": field(Kind.TEXT, "why it did not get to its end"),
             "seconds": field(Kind.SECONDS, "how long it took"),
-            "entries": rows(warm._ENTRIES, _ENTRIES, "by entry"),
-            "sources": rows(warm._SOURCES, _SOURCES, "by source"),
-            "failures": rows(warm._FAILURES, _FAILURES, "the first that failed"),
+            "entries": rows(run._ENTRIES, _ENTRIES, "by entry"),
+            "sources": rows(run._SOURCES, _SOURCES, "by source"),
+            "failures": rows(run._FAILURES, _FAILURES, "the first that failed"),
         },
     ),
 )

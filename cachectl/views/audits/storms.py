@@ -13,7 +13,7 @@ from cachectl.model.figures import value_of
 from cachectl.model.findings import Finding, Severity
 from cachectl.model.servers import ServerFacts
 from cachectl.output.report import Block, Column, Histogram, Kind, Pairs, Report, Table
-from cachectl.views.scan import ScanFacts, of_the_pass
+from cachectl.views.keys.scan import ScanFacts, of_the_pass
 
 SCHEMA = "cachectl.ttl-storms/1"
 STORMS = (

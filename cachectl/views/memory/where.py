@@ -14,7 +14,7 @@ from cachectl.model.figures import Estimate, value_of
 from cachectl.model.findings import Finding, Unavailable
 from cachectl.model.servers import ServerFacts
 from cachectl.output.report import Audience, Block, Column, Histogram, Kind, Pairs, Report, Table
-from cachectl.views.scan import without_bar
+from cachectl.views.keys.scan import without_bar
 
 SCHEMA = "cachectl.memory/1"
 

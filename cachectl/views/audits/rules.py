@@ -11,7 +11,7 @@ from cachectl.analysis.audits.ttl_audit import Audit
 from cachectl.model.findings import Finding, Severity
 from cachectl.output.report import Column, Kind, Pairs, Report, Table
 from cachectl.policy import Policy, Rule, Tier
-from cachectl.views.ttl_audit import due
+from cachectl.views.audits.ttl_audit import due
 
 SHOW_SCHEMA = "cachectl.policy/1"
 LINT_SCHEMA = "cachectl.policy-lint/1"

@@ -9,7 +9,7 @@ from cachectl.analysis.audits.ttl_distribution import EDGES, Distribution, Distr
 from cachectl.model.figures import value_of
 from cachectl.model.servers import ServerFacts
 from cachectl.output.report import Column, Histogram, Kind, Pairs, Report, Table
-from cachectl.views.scan import ScanFacts, of_the_pass
+from cachectl.views.keys.scan import ScanFacts, of_the_pass
 
 SCHEMA = "cachectl.ttl-histogram/1"
 NAMESPACES = (

@@ -9,7 +9,7 @@ from cachectl.analysis.keyspace.sampling import SampledNamespace, SampledSummary
 from cachectl.model.figures import Estimate
 from cachectl.model.servers import ServerFacts
 from cachectl.output.report import Column, Kind, Pairs, Report, Table
-from cachectl.views.scan import (
+from cachectl.views.keys.scan import (
     LARGEST,
     SCHEMA,
     ScanFacts,

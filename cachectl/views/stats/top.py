@@ -11,8 +11,8 @@ from cachectl.analysis.traffic.traffic import Gauges
 from cachectl.model.servers import ServerFacts
 from cachectl.output.board import Board, Figure, Gauge
 from cachectl.output.report import Column, Kind
-from cachectl.views.stats import EVENTS
-from cachectl.views.top_panels import PANELS, Order, panels
+from cachectl.views.stats.top_panels import PANELS, Order, panels
+from cachectl.views.stats.window import EVENTS
 
 KEYS = (
     ("q", "quit"),

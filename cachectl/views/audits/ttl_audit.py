@@ -16,8 +16,16 @@ from cachectl.model.servers import ServerFacts
 from cachectl.output.report import Block, Column, Pairs, Report, Table
 from cachectl.output.report import Kind as Shown
 from cachectl.policy import Rule, TtlRule
-from cachectl.views.audits import NAMED, added, hidden, most_of, tables, text_of, without_rule
-from cachectl.views.scan import ScanFacts, of_the_pass
+from cachectl.views.audits.outlines import (
+    NAMED,
+    added,
+    hidden,
+    most_of,
+    tables,
+    text_of,
+    without_rule,
+)
+from cachectl.views.keys.scan import ScanFacts, of_the_pass
 
 SCHEMA = "cachectl.ttl-audit/1"
 VIOLATIONS = (

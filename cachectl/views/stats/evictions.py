@@ -16,7 +16,7 @@ from cachectl.model.servers import ServerFacts
 from cachectl.output.report import Audience, Column, Pairs, Report, Table
 from cachectl.output.report import Kind as Cell
 from cachectl.views.cut import cut
-from cachectl.views.stats_events import completeness
+from cachectl.views.stats.events import completeness
 
 SCHEMA = "cachectl.evictions/1"
 SHOWN = 15

@@ -9,7 +9,7 @@ from cachectl.analysis.traffic.traffic import Traffic
 from cachectl.model.findings import Finding, Unavailable
 from cachectl.model.servers import ServerFacts
 from cachectl.output.report import Column, Kind, Pairs, Report, Table
-from cachectl.views.stats import events, no_kinds
+from cachectl.views.stats.window import events, no_kinds
 
 SCHEMA = "cachectl.stats-commands/1"
 

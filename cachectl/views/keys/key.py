@@ -22,7 +22,7 @@ from cachectl.output.report import (
     Text,
 )
 from cachectl.values.description import Described, describe, preview
-from cachectl.views.keys import ttl_seconds
+from cachectl.views.keys.listing import ttl_seconds
 
 SCHEMA = "cachectl.key/1"
 VALUE_SCHEMA = "cachectl.value/1"

@@ -1,0 +1,1 @@
+"""Reports on keys against a policy, and on when they expire."""

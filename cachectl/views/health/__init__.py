@@ -1,0 +1,1 @@
+"""Reports on what is well and what is not: a server, a profile."""

@@ -1,0 +1,1 @@
+"""Reports on where the bytes are."""

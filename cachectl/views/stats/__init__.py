@@ -1,0 +1,1 @@
+"""Reports on a window: counters, commands, clients, events; the boards of `top`."""

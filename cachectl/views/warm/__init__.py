@@ -1,0 +1,1 @@
+"""Reports on what a manifest says, and on what became of it."""
