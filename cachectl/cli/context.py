@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
@@ -133,8 +133,11 @@ class App:
 
     def stream(self, rows: RowStream, output: OutputFormat | None = None) -> None:
         """Write rows while they come, in the chosen format."""
+        from cachectl.cli.tidying import tidily
         from cachectl.output.show import Format, stream
 
+        if rows.live:
+            rows = replace(rows, rows=tidily(rows.rows))
         stream(rows, Format(output) if output else None, self.terminal)
 
     def finish(

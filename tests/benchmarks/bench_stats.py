@@ -149,13 +149,13 @@ def test_cpu_beside_an_idle_server(busy: TestServer) -> None:
 def test_cpu_of_listening_to_events(busy: TestServer) -> None:
     """About as many events as `top` listens to: misses that the server publishes anyway."""
     busy.run("CONFIG", "SET", "notify-keyspace-events", "Em")
-    print(f"\n{busy.flavour}: CPU of the server with 8,000 misses a second, as a share of one core")
+    print(f"\n{busy.flavour}: CPU of the server with 4,000 misses a second, as a share of one core")
     shares: dict[str, list[float]] = {"nobody": [], "top": []}
     for _ in range(3):
         for name, found in shares.items():
             with WATCHERS[name](busy):
                 before, begun = server_cpu(busy), time.perf_counter()
-                misses(busy, 8000, 2 * SECONDS)
+                misses(busy, 4000, 2 * SECONDS)
                 found.append((server_cpu(busy) - before) / (time.perf_counter() - begun))
     for name, found in shares.items():
         print(f"  {name}: {min(found):.2%} to {max(found):.2%}")
@@ -212,5 +212,5 @@ def test_memory_of_both_sides_stays(name: str) -> None:
             f"bytes, {slope(ours) * hours:,.0f} bytes an hour; the server's {theirs[0][1]:,} to "
             f"{theirs[-1][1]:,} bytes, {slope(theirs) * hours:,.0f} bytes an hour"
         )
-        assert ours[-1][1] - ours[0][1] < 2 * 1024 * 1024
+        assert ours[-1][1] - ours[0][1] < 1024 * 1024
         assert theirs[-1][1] - theirs[0][1] < 1024 * 1024

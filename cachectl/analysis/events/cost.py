@@ -82,10 +82,10 @@ def event_cost(seen: Traffic) -> EventCost:
             Kind.MISSED: misses,
             # A cache is filled where it missed.
             Kind.NEW: min(writes, misses) if misses else writes,
-            # With a TTL, each is an `expire` besides, which the letter of `del` brings as well.
             Kind.SET: writes,
+            # One with a TTL is an `expire` besides, which the letter of `del` brings as well.
             Kind.DELETED: writes,
-            Kind.OTHER: 0.0,
+            Kind.OTHER: writes,
         },
         cpu=seen.totals.cpu or 0.0,
         turns=commands if None in turns else float(sum(one or 0 for one in turns)),

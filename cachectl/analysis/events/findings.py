@@ -9,14 +9,16 @@ MIN_EVENTS = 100
 """Events of a kind below which shares say little."""
 _MOSTLY = 0.5
 _NEVER_KEPT = 0.9
+_SIGNS_OF_LIFE = {Kind.SET, Kind.EVICTED, Kind.EXPIRED}
+"""Kinds that a namespace in use has events of: without them nobody knows that it has none."""
 
 
 def findings(window: EventWindow) -> list[Finding]:
     """Return what a cache does that works for nothing. The worst first."""
     found = [*_evictions(window)]
-    counts = window.counts
+    counts, knows_all = window.counts, window.whole.issuperset(_SIGNS_OF_LIFE)
     for one in window.namespaces:
-        found += _of_namespace(one, counts[Kind.MISSED])
+        found += _of_namespace(one, counts[Kind.MISSED], knows_all=knows_all)
     return sorted(found, key=lambda one: -one.severity)
 
 
@@ -39,12 +41,13 @@ def _evictions(window: EventWindow) -> list[Finding]:
     ]
 
 
-def _of_namespace(one: NamespaceEvents, missed_in_all: int) -> list[Finding]:
+def _of_namespace(one: NamespaceEvents, missed_in_all: int, *, knows_all: bool) -> list[Finding]:
     missed, new = one.counts.get(Kind.MISSED, 0), one.counts.get(Kind.NEW, 0)
     written = new + one.counts.get(Kind.SET, 0)
     gone = one.counts.get(Kind.EVICTED, 0) + one.counts.get(Kind.EXPIRED, 0)
     found = []
-    if missed >= MIN_EVENTS and missed >= _MOSTLY * missed_in_all and not written and not gone:
+    is_silent = knows_all and not written and not gone
+    if missed >= MIN_EVENTS and missed >= _MOSTLY * missed_in_all and is_silent:
         found.append(
             Finding(
                 "events.missed_only",

@@ -128,7 +128,8 @@ class NodeEvents:
     INFO counted meanwhile, over all databases; empty where it could not be asked. lost: of those
     that INFO counted, events that never came, None where that can't be told. dropped: events that
     came faster than they could be counted here. gap: seconds in which nobody listened, with the
-    reasons. listening: whether somebody does at the end.
+    reasons. listening: whether somebody does at the end. whole: the kinds whose events were all
+    published and listened to, so that none seen means none.
     """
 
     node: str
@@ -140,6 +141,7 @@ class NodeEvents:
     gap: float
     reasons: tuple[str, ...]
     listening: bool
+    whole: frozenset[Kind] = frozenset()
 
     @property
     def complete(self) -> bool:
@@ -171,6 +173,12 @@ class EventWindow:
         known = [one.lost for one in self.nodes]
         dropped = sum(one.dropped for one in self.nodes)
         return None if None in known and not dropped else sum(one or 0 for one in known) + dropped
+
+    @property
+    def whole(self) -> frozenset[Kind]:
+        """The kinds of which every node's events were all to be seen."""
+        sets = [one.whole for one in self.nodes]
+        return sets[0].intersection(*sets[1:]) if sets else frozenset()
 
     @property
     def gap(self) -> float:
@@ -324,6 +332,7 @@ def _node_events(name: str, node: _Node, seconds: float, published: frozenset[Ki
         gap=min(seconds, node.gap) if node.listening else seconds,
         reasons=tuple(dict.fromkeys(node.reasons)),
         listening=node.listening,
+        whole=published,
     )
 
 

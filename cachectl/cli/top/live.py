@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import queue
-import time
 from typing import TYPE_CHECKING
 
 from cachectl.cli.context import App
+from cachectl.cli.tidying import Tidying
 from cachectl.cli.top.looking import Looker, Worker
 from cachectl.errors import AuthenticationError, CachectlError
 
@@ -17,10 +16,6 @@ if TYPE_CHECKING:
 
 _REDRAW = 1.0
 """Seconds after which the screen is drawn again whatever happens: it says how old it is."""
-_TIDY_EVERY = 30.0
-"""Seconds after which Python is told to let go of what earlier looks have left behind. It would
-hardly ever do so by itself (main.run), and its free lists of tuples took another megabyte in half
-an hour; this takes it some milliseconds."""
 
 
 def run(app: App, server: Server, every: float) -> None:
@@ -36,7 +31,7 @@ def run(app: App, server: Server, every: float) -> None:
 
     looker = Looker(app, server)
     looker.begin()
-    live, choice, tidied = Live(), top.Choice(), time.monotonic()
+    live, choice, tidying = Live(), top.Choice(), Tidying()
     with FullScreen(app.terminal) as screen:
         worker = Worker(looker, every, screen.wake)
         worker.start()
@@ -49,9 +44,7 @@ def run(app: App, server: Server, every: float) -> None:
                     choice = top.press(choice, key)
                 worker.pause(choice.paused)
                 live = _news(app, worker, live)
-                if time.monotonic() - tidied >= _TIDY_EVERY:
-                    gc.collect()
-                    tidied = time.monotonic()
+                tidying.look()
         finally:
             worker.stop()
 

@@ -52,7 +52,10 @@ def events_report(
     found = [_row(one.namespace, one.counts, window.seconds, kinds) for one in window.namespaces]
     rows, shown, more = cut(found, limit, SHOWN, "namespaces")
     total = _row(b"all", window.counts, window.seconds, kinds)
-    empty = "Nothing happened to any key." if kinds else "No event came."
+    if len(kinds) == len(KINDS):
+        empty = "Nothing happened to any key."
+    else:
+        empty = f"None of these befell a key: {', '.join(kinds)}." if kinds else "No event came."
     return Report(
         SCHEMA,
         [
