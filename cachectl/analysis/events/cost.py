@@ -2,7 +2,7 @@
 
 Measured on Valkey 9.1 with our own listener: less than 1 µs an event where a turn of the server's
 loop sends many. Where clients do not pipeline, a turn sends one, and what that costs is the packet:
-5 to 8 µs, about what an answer to a client costs (tests/benchmarks/bench_events.py).
+3 to 6 µs, about what an answer to a client costs (tests/benchmarks/bench_events.py).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from cachectl.analysis.traffic.counters import number
 from cachectl.analysis.traffic.traffic import Traffic
 
 PER_EVENT = 0.8e-6
-PER_SEND = 7e-6
+PER_SEND = 6e-6
 MOST_ADDED = 0.05
 """Of the CPU that the server uses, what events may add unasked."""
 LEAST_ALLOWED = 0.005
