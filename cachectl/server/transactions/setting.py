@@ -8,13 +8,12 @@ elements, nothing is there to be renamed and the key stays as it was.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain, repeat
 from typing import Any
 
 from cachectl.model.changes import NEVER
 from cachectl.model.values import LogicalValue
 from cachectl.server.values.logical import PIECE, Abilities, Command, write_commands
-from cachectl.server.wire.resp import HEADS, Heads, ReplyError, pack
+from cachectl.server.wire.resp import ReplyError, pack
 
 COLLECTION_REPLIES = 6
 """Replies to what `pack_collection` returns: MULTI, four times QUEUED, EXEC."""
@@ -37,16 +36,12 @@ def pack_strings(
     """
     end = b"$2\r\nNX\r\n" if only_new else b""
     start = b"*1\r\n$6\r\nASKING\r\n" if asking else b""
-    if expiries and min(expiries) >= _MIN_13 and max(expiries) < 10 * _MIN_13:
-        # Columns of arguments, which C lays side by side: a value is copied once.
-        head = start + b"*%d\r\n$3\r\nSET\r\n" % (6 if only_new else 5)
-        columns = (
-            *(repeat(head, len(keys)), map(HEADS.__getitem__, map(len, keys)), keys),
-            *(map(_inner_heads.__getitem__, map(len, values)), values),
-            *(map(_PXAT.__mod__, expiries), repeat(end, len(keys))),
-        )
-        return b"".join(chain.from_iterable(zip(*columns, strict=True)))
     plain = start + b"*%d\r\n$3\r\nSET\r\n" % (4 if only_new else 3) + _PAIR + end
+    expiring = start + b"*%d\r\n$3\r\nSET\r\n" % (6 if only_new else 5) + _PAIR + _PXAT + end
+    if expiries and min(expiries) >= _MIN_13 and max(expiries) < 10 * _MIN_13:
+        # One formatting a key, which C goes through: half the time of parts that are joined.
+        columns = map(len, keys), keys, map(len, values), values, expiries
+        return b"".join(map(expiring.__mod__, zip(*columns, strict=True)))
     return b"".join(
         plain % (len(key), key, len(value), value)
         if at == NEVER
@@ -55,9 +50,8 @@ def pack_strings(
     )
 
 
-_inner_heads = Heads(b"\r\n$%d\r\n")
 _PAIR = b"$%d\r\n%b\r\n$%d\r\n%b\r\n"
-_PXAT = b"\r\n$4\r\nPXAT\r\n$13\r\n%d\r\n"
+_PXAT = b"$4\r\nPXAT\r\n$13\r\n%d\r\n"
 _MIN_13 = 10**12
 """From 2001 to 2286 a time in milliseconds has 13 digits, which saves looking at each."""
 

@@ -7,7 +7,6 @@ where version 2 has flat arrays of names and values).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import chain, repeat
 from typing import Any
 
 Argument = bytes | str | int | float
@@ -67,24 +66,21 @@ def pack(*arguments: Argument) -> bytes:
     return b"*%d\r\n%b" % (len(parts), b"".join(parts))
 
 
-class Heads(dict[int, bytes]):
+class _Heads(dict[int, bytes]):
     """Length → what stands before an argument of that length, kept for those that come often.
 
     Formatting a number for each of a million arguments is not free.
     """
 
-    def __init__(self, text: bytes = b"$%d\r\n") -> None:
-        self._text = text
-
     def __missing__(self, length: int) -> bytes:
-        head = self._text % length
+        head = b"$%d\r\n" % length
         if length < _OFTEN:
             self[length] = head
         return head
 
 
 _OFTEN = 4096
-HEADS = Heads()
+HEADS = _Heads()
 
 
 def sized(name: bytes) -> bytes:
@@ -95,9 +91,8 @@ def sized(name: bytes) -> bytes:
 def pack_names(command: str, names: Sequence[bytes]) -> bytes:
     """Return a command that takes names and nothing else, ready to be sent: UNLINK, WATCH, …."""
     head = b"*%d\r\n$%d\r\n%b\r\n" % (len(names) + 1, len(command), command.encode())
-    # Columns of parts, which C lays side by side.
-    columns = map(HEADS.__getitem__, map(len, names)), names, repeat(b"\r\n", len(names))
-    return head + b"".join(chain.from_iterable(zip(*columns, strict=True)))
+    heads = HEADS
+    return head + b"".join([heads[len(name)] + name + b"\r\n" for name in names])
 
 
 def pack_all(commands: Iterable[tuple[Argument, ...]]) -> bytes:
