@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cachectl.actions.execution.flush import FlushResult
-from cachectl.actions.execution.run import RunResult
 from cachectl.actions.planning.changes import QUARANTINE, Outcome, Rename
 from cachectl.actions.planning.plan import RECENT, Meant
 from cachectl.actions.planning.retiming import Retime
-from cachectl.actions.undoing.undo import UndoResult
-from cachectl.analysis.keyspace.summary import NamespaceSummary
 from cachectl.model.findings import Unavailable
 from cachectl.model.servers import ServerFacts
 from cachectl.output.report import Audience, Block, Column, Kind, Pairs, Report, Table
+
+if TYPE_CHECKING:
+    from cachectl.actions.execution.flush import FlushResult
+    from cachectl.actions.execution.run import RunResult
+    from cachectl.actions.undoing.undo import UndoResult
+    from cachectl.analysis.keyspace.summary import NamespaceSummary
 
 PLAN_SCHEMA = "cachectl.invalidate-plan/1"
 RUN_SCHEMA = "cachectl.invalidate/1"

@@ -9,13 +9,11 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cachectl.actions.planning.alike import Fingerprint
 from cachectl.actions.planning.changes import Change
 from cachectl.actions.planning.guards import Protection, digest_of_payload
-from cachectl.analysis.keyspace.keyspace import KeyspaceAccumulator
-from cachectl.analysis.keyspace.summary import KeyspaceSummary
 from cachectl.analysis.traffic.frequencies import expected_loads
 from cachectl.errors import PartialError
 from cachectl.model.changes import NEVER, PlannedKeys
@@ -34,6 +32,10 @@ from cachectl.server.values.logical import UnknownTypeError, read_value
 from cachectl.server.wire.connection import NodeConnection
 from cachectl.server.wire.resp import ReplyError, as_text
 from cachectl.storage.spool import SpoolWriter, create_plan
+
+if TYPE_CHECKING:
+    from cachectl.analysis.keyspace.keyspace import KeyspaceAccumulator
+    from cachectl.analysis.keyspace.summary import KeyspaceSummary
 
 _SAMPLES = 10
 _RESTARTS = 3
@@ -147,7 +149,7 @@ class Planner:
         for _ in range(_RESTARTS):
             with closing(create_plan(path, header)) as spool, Lanes(self.server) as lanes:
                 digests = Digests(lanes) if self.guarded else None
-                accumulator = KeyspaceAccumulator() if self.summarises else None
+                accumulator = _accumulator() if self.summarises else None
                 collector = Collector(
                     spool, self.protection, self._clock(), digests, accumulator, self.change
                 )
@@ -203,6 +205,12 @@ class Planner:
         meant.missing, meant.unreadable = keys.tally.vanished, keys.tally.unreadable
         meant.own_lookups = keys.tally.hits
         meant.total = sum(node.connection.call("DBSIZE") for node in self.server.primaries)
+
+
+def _accumulator() -> KeyspaceAccumulator:
+    from cachectl.analysis.keyspace.keyspace import KeyspaceAccumulator  # a removal needs none
+
+    return KeyspaceAccumulator()
 
 
 class Collector:
