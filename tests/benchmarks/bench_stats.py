@@ -6,15 +6,14 @@
 CACHECTL_SOAK_SECONDS (1800) says how long the soak test takes, CACHECTL_SOAK_EVERY (1s) how often
 it looks: what grows, grows with each look.
 
-Under load, the server's CPU time for one operation with a watcher is compared with that without, in
-alternation; beside an idle server, what the watcher alone makes it work.
+Under load, a server that is watched is compared with one that is not (see twins.py); beside an idle
+server, what the watcher alone makes it work.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from pathlib import Path
 import pytest
 import servers
 from benchmarks.harness import server_cpu
+from benchmarks.twins import added_by, fill_for_reading
 from filling import fill
 from programs import Running, Terminal, cachectl_started, cachectl_tty
 from servers import TestServer
@@ -30,15 +30,16 @@ from topologies import wait_until
 
 SOAK = float(os.environ.get("CACHECTL_SOAK_SECONDS", "1800"))
 EVERY = os.environ.get("CACHECTL_SOAK_EVERY", "1s")
-ROUNDS = 5
+ROUNDS = 6
 SECONDS = 4.0
 PROMISE = 0.05
-_PIPELINE = 16
-_TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-@pytest.fixture(params=["redis-7.0", "redis-8.2", "valkey-9.1"])
+FLAVOURS = ["redis-7.0", "redis-8.2", "valkey-9.1"]
+
+
+@pytest.fixture(params=FLAVOURS)
 def busy(request: pytest.FixtureRequest) -> Iterator[TestServer]:
     """A server of its own with some keys and a hundred clients."""
     with servers.start(request.param) as server:
@@ -80,55 +81,21 @@ WATCHERS: dict[
 }
 
 
-def load(server: TestServer, seconds: float) -> int:
-    """Send GETs, sixteen a flight, for so long; return how many were answered."""
-    command = b"*2\r\n$3\r\nGET\r\n$5\r\nknown\r\n" * _PIPELINE
-    answer = len(b"$1\r\nx\r\n") * _PIPELINE
-    server.run("SET", "known", "x")
-    done, until = 0, time.perf_counter() + seconds
-    with socket.create_connection((server.host, server.port)) as connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        while time.perf_counter() < until:
-            connection.sendall(command)
-            received = 0
-            while received < answer:
-                received += len(connection.recv(65_536))
-            done += _PIPELINE
-    return done
-
-
-def cpu_of(pid: int) -> float:
-    """Return the CPU seconds of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
-
-
 def memory_of(pid: int) -> int:
     """Return the resident bytes of a process."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
 
 
 @pytest.mark.benchmark
-def test_cpu_under_load(busy: TestServer) -> None:
-    costs: dict[str, list[float]] = {name: [] for name in WATCHERS}
-    own: dict[str, list[float]] = {name: [] for name in WATCHERS}
-    for _ in range(ROUNDS):
-        for name, watcher in WATCHERS.items():
-            with watcher(busy) as run:
-                server, client = server_cpu(busy), cpu_of(run.process.pid) if run else 0.0
-                operations = load(busy, SECONDS)
-                costs[name].append((server_cpu(busy) - server) / operations)
-                own[name].append((cpu_of(run.process.pid) - client if run else 0.0) / SECONDS)
-    print(f"\n{busy.flavour}: server CPU for one GET, best and median of {ROUNDS} rounds")
-    for name, found in costs.items():
-        best, median = min(found), statistics.median(found)
-        more = best / min(costs["nobody"]) - 1
-        print(
-            f"  {name}: {best * 1e6:.3f} µs, {median * 1e6:.3f} µs ({more:+.1%} by best rounds); "
-            f"own CPU {statistics.median(own[name]):.1%} of a core"
-        )
-    for name in ("stats --watch", "top"):
-        assert min(costs[name]) / min(costs["nobody"]) < 1 + PROMISE
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_cpu_under_load(start_server: Callable[..., TestServer], flavour: str) -> None:
+    watchers = {name: WATCHERS[name] for name in ("stats --watch", "top")}
+    twins = fill_for_reading(start_server(flavour)), fill_for_reading(start_server(flavour))
+    added = added_by(watchers, twins, 0.05, ROUNDS)
+    print(f"\n{flavour}: a server without takes {added['top'].base:.1%} of a core")
+    for name, one in added.items():
+        print(f"  {name}: {one}")
+        assert one.mean < PROMISE * one.base
 
 
 @pytest.mark.benchmark
