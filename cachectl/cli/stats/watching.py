@@ -50,7 +50,7 @@ class Watch:
 
     def _row(self, sampler: Sampler, before: dict[str, NodeSample], usual: Any) -> Sequence[Any]:
         from cachectl.analysis.traffic import traffic
-        from cachectl.views.stats import watch
+        from cachectl.views.stats import watch as view
 
         now = self.app.terminal.now
         try:
@@ -59,7 +59,7 @@ class Watch:
             raise
         except CannotConnectError as error:
             self.app.terminal.debug(error.message)
-            return watch.empty_row(now(), "no answer")
+            return view.empty_row(now(), "no answer")
         result = measuring.compare(list(before.values()), after, sampler)
         before.update((sample.node, sample) for sample in after.nodes)
         for gap in after.unavailable:
@@ -67,15 +67,15 @@ class Watch:
         for finding in traffic.findings(result, measuring.limits_of(self.app)):
             self.findings[finding.id, finding.subject] = finding
         changes = usual.take(result)
-        return watch.row(result, now(), usual.rates, changes)
+        return view.row(result, now(), usual.rates, changes)
 
     def end(self) -> Report:
         """Return what is left to say when no more rows come."""
         from cachectl.output.report import Report
-        from cachectl.views.stats import watch
+        from cachectl.views.stats import watch as view
 
         return Report(
-            watch.SCHEMA,
+            view.SCHEMA,
             server=self.server.facts,
             partial=bool(self.unavailable),
             findings=tuple(self.findings.values()),
@@ -93,9 +93,9 @@ def watch(
 ) -> None:
     """Show windows of `interval` seconds as they end."""
     from cachectl.output.report import RowStream
-    from cachectl.views.stats import watch
+    from cachectl.views.stats import watch as view
 
     one = Watch(app, server, interval, count)
-    stream = RowStream(watch.SCHEMA, watch.TABLE, watch.COLUMNS, one.rows(), one.end, live=True)
+    stream = RowStream(view.SCHEMA, view.TABLE, view.COLUMNS, one.rows(), one.end, live=True)
     app.stream(stream, output)
     app.end(one.end(), fail_on)

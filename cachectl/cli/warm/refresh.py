@@ -65,7 +65,7 @@ def refresh(
     from cachectl.actions.warming.job import held
     from cachectl.actions.warming.refresh import Refresher, deadline
     from cachectl.output.report import RowStream
-    from cachectl.views.warm import refresh
+    from cachectl.views.warm import refresh as view
 
     if not watch and (every is not None or count is not None):
         raise UsageError("--every and --count belong to --watch", hint="add --watch")
@@ -94,15 +94,15 @@ def refresh(
             passes = _Passes(refresher, count if watch else 1, longest)
             with closing(refresher):
                 stream = RowStream(
-                    refresh.SCHEMA,
-                    refresh.TABLE,
-                    refresh.COLUMNS,
+                    view.SCHEMA,
+                    view.TABLE,
+                    view.COLUMNS,
                     passes.rows(),
-                    lambda: refresh.end_report(passes.broken, server.facts),
+                    lambda: view.end_report(passes.broken, server.facts),
                     live=True,
                 )
                 app.stream(stream, output)
-            app.end(refresh.end_report(passes.broken, server.facts))
+            app.end(view.end_report(passes.broken, server.facts))
 
 
 def _warn_of_wide_windows(app: App, given: warming.Inputs, window: float) -> None:
@@ -124,9 +124,9 @@ class _Passes:
 
     def rows(self) -> Iterator[Sequence[Any]]:
         """Yield a row at the end of each pass."""
-        from cachectl.views.warm import refresh
+        from cachectl.views.warm import refresh as view
 
         for one in self._refresher.passes(self._count, self._longest):
             if one.is_partial:
                 self.broken.append(one)
-            yield refresh.row(one)
+            yield view.row(one)
