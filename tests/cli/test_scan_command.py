@@ -12,7 +12,7 @@ import pytest
 from filling import fill
 from programs import Outcome, cachectl, cachectl_started, cachectl_tty
 from servers import TestServer
-from topologies import TestCluster, TestSentinels
+from topologies import TestCluster, TestSentinels, wait_until
 
 
 def scan(server: TestServer | str, *words: str, **options: Any) -> Outcome:
@@ -279,11 +279,19 @@ def test_expired_keys_that_dbsize_counts(valkey: TestServer) -> None:
         valkey.run("DEBUG", "SET-ACTIVE-EXPIRE", "1")
 
 
+def scans(server: TestServer) -> int:
+    """Return how many SCANs a server has answered."""
+    found = server.info("commandstats").get("cmdstat_scan", {"calls": 0})
+    return int(found["calls"])
+
+
 def test_a_long_scan_is_announced(valkey: TestServer) -> None:
     fill(valkey, 2000)
     words = ("--url", valkey.url, "scan", "--rate", "50", "--match", "nothing:*", "-o", "json")
     with cachectl_started(*words) as run:
         run.wait_for("--sample 20000")
+        before = scans(valkey)
+        wait_until("it scans", lambda: scans(valkey) > before)
         run.signal(signal.SIGINT)
         done = run.finish()
     assert "a full scan of 2,000 keys will take about 40s" in done.stderr
